@@ -1,0 +1,1 @@
+"""cosd-eval: evaluate language models that decode together."""
