@@ -157,10 +157,13 @@ def _read_yaml(path: Path) -> dict[str, Any]:
 
 
 def _first_problem(error: ValidationError, known: tuple[str, ...]) -> str:
-    """The first of pydantic's complaints as `key: what is wrong`, with the nearest known key for a typo."""
+    """The first of pydantic's complaints as `key: what is wrong`, with the nearest known key for a typo.
+
+    Unknown keys come first: a typo in a required key is both unknown and missing, and the typo is what helps.
+    """
     import difflib
 
-    problem = error.errors()[0]
+    problem = min(error.errors(), key=lambda p: p["type"] != "extra_forbidden")
     key = ".".join(str(part) for part in problem["loc"]) or "value"
     if problem["type"] == "extra_forbidden":
         near = difflib.get_close_matches(str(problem["loc"][-1]), known, n=1)
@@ -208,8 +211,9 @@ def _method(content: dict[str, Any], where: str) -> MethodSpec:
     try:
         return _METHOD.validate_python(content)
     except ValidationError as e:
-        keys = next((tuple(t.model_fields) for t in _METHOD_TYPES if t.model_fields["method"].default == content.get("method")), ())
-        problem = _first_problem(e, keys).replace(f"{content.get('method')}.", "")
+        name = content.get("method")
+        keys = next((tuple(t.model_fields) for t in _METHOD_TYPES if t.model_fields["method"].default == name), ())
+        problem = _first_problem(e, keys).replace(f"{name}.", "")
         raise ConfigError(f"{where}: {problem}") from None
 
 

@@ -374,6 +374,6 @@ def _confinement() -> tuple[str, Way]:
             return name, way
         problems.append(f"{name}: {problem}")
     raise UnsafeCodeError(
-        f"Generated code cannot be confined here ({'; '.join(problems) or 'neither bwrap nor unshare is installed'}), so it is not run: "
-        "install bubblewrap on a Linux system that allows user namespaces, or leave this task out."
+        f"Generated code cannot be confined here ({'; '.join(problems) or 'neither bwrap nor unshare is installed'}), "
+        "so it is not run: install bubblewrap on a Linux system that allows user namespaces, or leave this task out."
     )

@@ -325,7 +325,7 @@ def test_a_way_that_does_not_confine_is_refused(monkeypatch: pytest.MonkeyPatch)
 def test_a_runner_that_does_not_start_blames_no_program() -> None:
     if sys.platform != "linux":
         pytest.skip("Linux only")
-    with pytest.raises(UnsafeCodeError, match="did not start.*exit code 1"):
+    with pytest.raises(UnsafeCodeError, match=r"did not start.*exit code 1"):
         sandbox._run(lambda root, limits: ["/bin/sh", "-c", "exit 1"], "print(1)", TIGHT)
 
 
