@@ -151,6 +151,9 @@ class Pass:
         self.groups = list(_grouped(spans))
         for group in self.groups:
             group.prepare(device)
+        joined = [s.start + i for g in self.groups for s in g.spans for i in range(s.count)]
+        in_order = joined == list(range(self.tokens))
+        self._order = None if in_order else torch.argsort(torch.tensor(joined, device=device))  # of the groups' outputs, joined
         rows.reserve(max(s.base + s.count for s in spans))
 
     def attend(
@@ -164,10 +167,8 @@ class Pass:
                 outputs.append(_attend_fresh(group.spans[0], query, key, value, scaling))
             else:
                 outputs.append(self._attend_rows(group, layer, query, scaling, window))
-        if len(outputs) == 1:
-            return outputs[0][None]
-        together = torch.cat(outputs)
-        return together[self._order(query.device)][None]
+        together = outputs[0] if len(outputs) == 1 else torch.cat(outputs)
+        return (together if self._order is None else together[self._order])[None]
 
     def _attend_rows(self, group: Group, layer: int, query: Tensor, scaling: float | None, window: int | None) -> Tensor:
         """Query heads that share a key head are folded into the query length, so that keys are read once."""
@@ -181,13 +182,6 @@ class Pass:
         out = F.scaled_dot_product_attention(folded, keys, values, attn_mask=mask, scale=scaling)
         out = out.view(count, kv_heads, share, width, -1).permute(0, 3, 1, 2, 4).reshape(count * width, query.shape[1], -1)
         return out if group.valid is None else out[group.valid]
-
-    def _order(self, device: torch.device) -> Tensor:
-        """Where each packed token stands in the groups' outputs, joined."""
-        if not hasattr(self, "_order_index"):
-            joined = [s.start + i for g in self.groups for s in g.spans for i in range(s.count)]
-            self._order_index = torch.argsort(torch.tensor(joined, device=device))
-        return self._order_index
 
 
 def _attend_fresh(span: Span, query: Tensor, key: Tensor, value: Tensor, scaling: float | None) -> Tensor:

@@ -1,0 +1,87 @@
+"""Rows: a rewound cache, packed chunks and copied prefixes give the logits of a fresh forward pass."""
+
+from typing import Any
+
+import pytest
+import tiny_models
+import torch
+from torch import Tensor
+
+from cosd_eval.decoding import member as member_module
+from cosd_eval.decoding import sharing
+from cosd_eval.decoding.cache import Rows
+from cosd_eval.decoding.member import Chunk, Member
+
+IDS = tiny_models.encode("helloWorldThisIsALongerTextThatCrossesEveryWindow0123456789")
+
+
+def fresh(model: Any, ids: list[int]) -> Tensor:
+    with torch.no_grad():
+        logits: Tensor = model(input_ids=torch.tensor([ids]), use_cache=False).logits[0]
+    return logits
+
+
+def same(a: Tensor, b: Tensor) -> bool:
+    return torch.allclose(a, b, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("architecture", tiny_models.ARCHITECTURES)
+def test_rewound_rows_give_fresh_logits(architecture: str) -> None:
+    plain, own = tiny_models.model(architecture, 1), Member(tiny_models.model(architecture, 1), tiny_models.tokenizer(), "m")
+    own.open(3)
+    expected = fresh(plain, IDS)
+    junk = tiny_models.encode("zzzzzzzzzz")
+    own.run([Chunk(0, IDS[:20]), Chunk(1, IDS[:7]), Chunk(2, IDS[:33])], share=False)
+    own.run([Chunk(r, junk) for r in range(3)])
+    for row, length in ((0, 20), (1, 7), (2, 33)):
+        own.rows.rewind(row, length)
+    out = own.run([Chunk(0, IDS[20:23], 3), Chunk(1, IDS[7:8], 1), Chunk(2, IDS[33:], len(IDS) - 33)]).logits
+    assert same(out, torch.cat([expected[20:23], expected[7:8], expected[33:]]))
+
+
+@pytest.mark.parametrize("architecture", ["llama", "gemma3"])
+@pytest.mark.parametrize("room", [1, 5, 512])
+def test_cutting_passes_changes_nothing(architecture: str, room: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(member_module, "PASS_TOKENS", room)
+    plain, own = tiny_models.model(architecture, 1), Member(tiny_models.model(architecture, 1), tiny_models.tokenizer(), "m")
+    own.open(2)
+    out = own.run([Chunk(1, IDS[:17], 17), Chunk(0, IDS[3:30], 4)]).logits
+    assert same(out, torch.cat([fresh(plain, IDS[:17]), fresh(plain, IDS[3:30])[-4:]]))
+
+
+def test_a_copied_prefix_gives_the_logits_of_a_computed_one() -> None:
+    plain, own = tiny_models.model("llama", 1), Member(tiny_models.model("llama", 1), tiny_models.tokenizer(), "m")
+    texts = [IDS[:40], [*IDS[:25], 5, 6, 7], [*IDS[:39], 9, 9], [1, 2, 3, *IDS[:30]]]
+    own.open(4)
+    output = own.run([Chunk(r, t, 2) for r, t in enumerate(texts)])
+    assert same(output.logits, torch.cat([fresh(plain, t)[-2:] for t in texts]))
+    assert output.tokens < sum(map(len, texts))
+    for row in range(4):
+        own.rows.restart(row)
+    again = own.run([Chunk(r, t, 2) for r, t in enumerate(texts[::-1])])
+    assert same(again.logits, torch.cat([fresh(plain, t)[-2:] for t in texts[::-1]]))
+
+
+def test_hidden_states_are_those_before_the_head() -> None:
+    plain, own = tiny_models.model("llama", 1), Member(tiny_models.model("llama", 1), tiny_models.tokenizer(), "m")
+    with torch.no_grad():
+        expected = plain.model(input_ids=torch.tensor([IDS])).last_hidden_state[0]
+    own.open(1)
+    assert same(own.run([Chunk(0, IDS, 5)]).hidden, expected[-5:])
+
+
+def test_sharing_takes_the_longest_prefix_and_computes_it_first() -> None:
+    rows = Rows(4)
+    rows.history[3] = list(range(30))
+    rows.lengths[3] = 30
+    starts = sharing.plan(rows, {0: [*range(29), 99, 1], 1: [*range(100, 140), 1], 2: [*range(100, 140), 2]})
+    assert (starts[0].source, starts[0].length, starts[0].stage) == (3, 29, 0)
+    assert starts[1] == sharing.Start(1, 0, 0)
+    assert starts[2] == sharing.Start(1, 40, 1)
+
+
+def test_common_prefix() -> None:
+    assert sharing.common_prefix([1, 2, 3], [1, 2, 4]) == 2
+    assert sharing.common_prefix([1, 2, 3], [1, 2, 3]) == 3
+    assert sharing.common_prefix([], [1]) == 0
+    assert sharing.common_prefix([2], [1]) == 0
