@@ -13,16 +13,14 @@ SPENT = ("seconds_prefill", "seconds_draft", "seconds_verify")
 
 
 def cost(request: Request) -> Table:
-    blocks, mixed = [], []
+    blocks: list[Block] = []
+    mixed: list[str] = []
     for pair in request.shown_pairs:
         rows: list[Row] = []
         for (task, _, _), cells in rows_of(request.results, pair).items():
             measured = [(cell, spent) for cell in cells if (spent := cell_cost(request.results, cell)) is not None]
             rows += _rows(request.results, task, measured)
-            if len({_machine(cell) for cell, _ in measured}) > 1:
-                mixed.append(
-                    f"{pair} {task}: measured at different batch sizes or on different devices; compare times with care."
-                )
+            mixed += _warnings(f"{pair} {task}", [cell for cell, _ in measured])
         if rows:
             blocks.append(Block(pair, _columns(rows), rows))
     return Table("cost", "Cost beside quality", blocks, [*_NOTES, *mixed])
@@ -66,8 +64,15 @@ def cell_cost(results: Results, cell: Cell) -> dict[str, Any] | None:
     }  # fmt: skip
 
 
-def _machine(cell: Cell) -> tuple[Any, Any]:
-    return cell.run.get("batch_size"), cell.run.get("device")
+def _machine(cell: Cell) -> tuple[Any, str]:
+    return cell.run.get("batch_size"), "/".join(dict.fromkeys(map(str, cell.run.get("devices", []))))
+
+
+def _warnings(where: str, cells: list[Cell]) -> list[str]:
+    """What keeps the times of these cells from being compared."""
+    together = max((cell.run.get("shared_pass", 1) for cell in cells), default=1)
+    lines = [f"{where}: measured at different batch sizes or on different devices."] if len(set(map(_machine, cells))) > 1 else []
+    return lines + ([f"{where}: one pass scored up to {together} methods, and each shows its time."] if together > 1 else [])
 
 
 def _rows(results: Results, task: str, measured: list[tuple[Cell, dict[str, Any]]]) -> list[Row]:

@@ -183,7 +183,8 @@ def output_text(sample: Sample) -> str:
 
 def _primary_value(cell: Cell, metrics: list[Metric]) -> float:
     score = cell.score()
-    wanted = cell.primary or ((score.metric, score.filter) if score else None)
+    metric, filter = cell.primary or ((score.metric, score.filter) if score else ("", ""))
+    wanted = metric.removesuffix("_gpirt"), filter  # an estimate from all documents: a single one has the metric beneath it
     return next((float(m.value) for m in metrics if (m.metric, m.filter) == wanted), float("nan"))
 
 
