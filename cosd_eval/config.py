@@ -45,6 +45,8 @@ class PairSpec(Strict):
     aliases: tuple[str, ...] = ()
     published: dict[Literal["icml2025", "iclr2025"], str] = Field(default_factory=dict)
     note: str = ""
+    training_data: str = Field(default="alpaca_eval", description="what a tree or deferral layer learns from if none is given")
+    training_samples: int = Field(default=3, ge=1)
 
     @property
     def members(self) -> tuple[MemberSpec, ...]:
@@ -118,6 +120,8 @@ class SuiteSpec(Strict):
 def method_label(spec: MethodSpec) -> str:
     """The method as one would type it: `cosd-rule` or, where a parameter is not its default, `cosd-rule:alpha=0.25`."""
     set_here = {k: v for k, v in spec.model_dump(exclude_defaults=True).items() if k != "method"}
+    for name in {"tree", "deferral"} & set_here.keys():
+        set_here[name] = Path(set_here[name]).stem  # where it lies is nobody's business; the identity holds its content
     words = ",".join(f"{k}={_plain(v)}" for k, v in set_here.items())
     return f"{spec.method}:{words}" if words else spec.method
 
@@ -250,6 +254,7 @@ def parse_method(text: str) -> list[MethodSpec]:
 
 
 def _value(text: str) -> Any:
+    """A list where all parts are numbers (average:weights=1/2/1); a path otherwise."""
     return tuple(text.split("/")) if "/" in text and all(_is_number(v) for v in text.split("/")) else text
 
 

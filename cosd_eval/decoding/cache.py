@@ -156,9 +156,7 @@ class Pass:
         self._order = None if in_order else torch.argsort(torch.tensor(joined, device=device))  # of the groups' outputs, joined
         rows.reserve(max(s.base + s.count for s in spans))
 
-    def attend(
-        self, layer: int, query: Tensor, key: Tensor, value: Tensor, scaling: float | None, window: int | None
-    ) -> Tensor:
+    def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scaling: float | None, window: int | None) -> Tensor:
         """query [1, heads, t, size], key and value [1, kv_heads, t, size] -> [1, t, heads, size]."""
         self.cache.write(layer, self.rows, self.positions, key, value)
         outputs = []
@@ -226,7 +224,9 @@ def packed_attention(
 ) -> tuple[Tensor, None]:
     """What transformers calls in every layer once `attn_implementation` is NAME. Raises ModelError for attention we lack."""
     if cosd_pass is None:
-        raise ModelError("This model does not hand keyword arguments down to its attention, so it cannot be decoded here: use another.")
+        raise ModelError(
+            "This model does not hand keyword arguments down to its attention, so it cannot be decoded here: use another."
+        )
     for name in ("softcap", "s_aux"):
         if others.get(name) is not None:
             raise ModelError(f"This model's attention needs {name!r}, which is not supported here: use another model.")

@@ -27,7 +27,9 @@ def read_tree(path: Path, members: int) -> TreeNodes:
     """A tree for that many members. Raises ConfigError."""
     content = read_json(path, "cosd-tree")
     if content["members"] != members:
-        raise ConfigError(f"{path} was trained for {content['members']} members and this pair has {members}: train one for this pair.")
+        raise ConfigError(
+            f"{path} was trained for {content['members']} members and this pair has {members}: train one for this pair."
+        )
     nodes = content["nodes"]
     return TreeNodes(*(tuple(nodes[k]) for k in ("feature", "threshold", "left", "right", "leaf")))
 

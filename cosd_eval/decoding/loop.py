@@ -218,9 +218,7 @@ class Loop:
             self._decide(row, choice, views)
             return
         row.draft_done = (
-            token in self.end
-            or len(row.output) + len(row.pending) >= row.limit
-            or row.ending.would_stop(row.pending)
+            token in self.end or len(row.output) + len(row.pending) >= row.limit or row.ending.would_stop(row.pending)
         )
 
     # -- verifying
@@ -230,17 +228,17 @@ class Loop:
         views: list[dict[int, View]] = [{self.method.drafter: View.join(r.views)} for r in rows]
         following: list[dict[int, View]] = [{} for _ in rows]
         for a in self.method.asks:
-            for i, (view, after) in enumerate(self._ask(a, rows)):
-                views[i][a], following[i][a] = view, after
+            for i, (now, then) in enumerate(self._ask(a, rows)):
+                views[i][a], following[i][a] = now, then
         together = {m: View.join([v[m] for v in views]) for m in self.method.members}
         choice = self.method.choose(together)
         start = 0
-        for row, view, after in zip(rows, views, following, strict=True):
+        for row, seen, after in zip(rows, views, following, strict=True):
             here = slice(start, start + len(row.pending))
             start = here.stop
             row.counters.rounds += 1
             row.known = after
-            self._decide(row, Choice(choice.token[here], choice.author[here]), view)
+            self._decide(row, Choice(choice.token[here], choice.author[here]), seen)
             if self.method.ignores_draft and row.known and not row.finish:
                 self._commit_known(row)
 

@@ -116,7 +116,9 @@ class Member:
         flat = [part for some in parts for part in some if part[0].shape[0]]
         logits, hidden = (torch.cat([part[i] for part in flat]) for i in (0, 1)) if flat else (self._hidden[:0], self._hidden[:0])
         if not torch.isfinite(logits.sum()):
-            raise NumericalError(f"Member {self.name} gave logits that are not numbers: try --dtype float32, or check its weights.")
+            raise NumericalError(
+                f"Member {self.name} gave logits that are not numbers: try --dtype float32, or check its weights."
+            )
         return Output(logits, hidden, tokens, perf_counter() - begin)
 
     def _passes(self, chunks: Sequence[Chunk], share: bool) -> Iterator[list[Piece]]:

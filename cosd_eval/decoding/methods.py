@@ -57,7 +57,11 @@ def look(logits: Tensor, hidden: Tensor, *, targets: Tensor | None = None, whole
         if whole:
             column.append(scores - total[:, None])
         columns.append(tuple(column))
-    joined = [torch.cat(c) for c in zip(*columns, strict=True)] if columns else [logits.new_zeros(0, dtype=torch.long), logits.new_zeros(0)]
+    joined = (
+        [torch.cat(c) for c in zip(*columns, strict=True)]
+        if columns
+        else [logits.new_zeros(0, dtype=torch.long), logits.new_zeros(0)]
+    )
     return View(
         joined[0],
         joined[1],
@@ -251,7 +255,7 @@ class Tree(Method):
 
 
 class CoLLM(Method):
-    """Co-LLM (Shen et al. 2024): the assistant's argmax where σ(w·h + b) > η, else the draft's; h is the draft's last hidden state."""
+    """Co-LLM (Shen et al. 2024): assistant's argmax if σ(w·h + b) > η, else the draft's; h: the draft's last hidden state."""
 
     needs_hidden = True
 

@@ -70,9 +70,14 @@ class Pair:
     def method(self, spec: MethodSpec) -> methods.Method:
         """The method that a spec means for these members. Raises ConfigError, VocabularyMismatch."""
         built = build_method(spec, len(self.members))
-        if len(built.members) > 1 and not self.shared:
-            vocabulary.require_shared([m.tokenizer for m in self.members], self.names, spec.method)
+        if len(built.members) > 1:
+            self.require_shared(spec.method)
         return built
+
+    def require_shared(self, method: str) -> None:
+        """Raises VocabularyMismatch unless all members share one vocabulary."""
+        if not self.shared:
+            vocabulary.require_shared([m.tokenizer for m in self.members], self.names, method)
 
     def tokenizer_for(self, spec: MethodSpec) -> Tokenizer:
         """The tokenizer of the members that a method uses."""
@@ -157,7 +162,9 @@ def build_method(spec: MethodSpec, members: int) -> methods.Method:
             return methods.Speculative(members)
         case config.AverageMethod(weights=weights):
             if weights is not None and (len(weights) != members or min(weights) < 0 or sum(weights) <= 0):
-                raise ConfigError(f"average:weights needs {members} numbers that are not negative, one a member: for example {'/'.join(['1'] * members)}.")
+                raise ConfigError(
+                    f"average:weights needs {members} numbers of at least 0, one a member, like {'/'.join(['1'] * members)}."
+                )
             return methods.Average(weights or [1.0] * members)
         case config.RuleMethod(alpha=alpha, beta=beta):
             return methods.Rule(alpha, beta, members)
@@ -167,9 +174,11 @@ def build_method(spec: MethodSpec, members: int) -> methods.Method:
             return methods.Tree(read_tree(Path(tree), members), members)
         case config.CoLLMMethod(deferral=deferral, eta=eta):
             if members != 2:
-                raise ConfigError(f"co-llm takes a draft and one assistant, and this pair has {members} members: choose a pair of two.")
+                raise ConfigError(
+                    f"co-llm takes a draft and one assistant, and this pair has {members} members: choose a pair of two."
+                )
             if deferral is None:
-                raise ConfigError("co-llm needs a deferral layer: train one with `cosd-eval train co-llm`, then co-llm:deferral=FOLDER.")
+                raise ConfigError("co-llm needs a layer: train one with `cosd-eval train co-llm`, then co-llm:deferral=FOLDER.")
             weight, bias, chosen = read_deferral(Path(deferral))
             return methods.CoLLM(weight, bias, chosen if eta is None else eta)
     raise ConfigError(f"Method {spec!r} is not known.")
@@ -209,14 +218,16 @@ def load_member(spec: MemberSpec, folder: Path | None, dtype: str | None, device
     except (OSError, ValueError, ImportError, KeyError, RuntimeError) as e:
         reason = str(e).strip().splitlines()[0] if str(e).strip() else type(e).__name__
         raise ModelError(
-            f"{spec.model} cannot be loaded from {where} ({reason}): give --model-dir a folder that holds it, or check the name and the network."
+            f"{spec.model} cannot be loaded from {where} ({reason}): give --model-dir a folder with it, or check the name."
         ) from e
     place = device or spec.device
     if place and not spec.device_map:
         try:
-            model = model.to(place)
+            model = model.to(place)  # type: ignore[arg-type]
         except (RuntimeError, AssertionError) as e:
-            raise ModelError(f"{spec.model} does not fit on device {place!r} ({str(e).splitlines()[0]}): choose another --device.") from e
+            raise ModelError(
+                f"{spec.model} does not fit on device {place!r} ({str(e).splitlines()[0]}): choose another --device."
+            ) from e
     name = spec.model.rstrip("/").split("/")[-1]
     member = Member(model, tokenizer, name)
     return member, {

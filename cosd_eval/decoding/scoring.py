@@ -1,6 +1,6 @@
-"""The log-likelihood of given text under any number of methods, from one teacher-forced pass per member."""
+"""Given text under the members: one teacher-forced pass each, which serves any number of methods, and training too."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from time import perf_counter
 
@@ -14,6 +14,7 @@ from cosd_eval.errors import PromptTooLong
 from cosd_eval.records import Scored
 
 WANTED = 256  # positions whose logits are held at once
+JUDGED = 64  # positions that are looked at together
 
 
 @dataclass(frozen=True)
@@ -34,41 +35,34 @@ class Unit:
     want: int = 1
 
 
-@dataclass
-class Partial:
-    """What is known so far of one request under one method."""
+@dataclass(frozen=True)
+class Positions:
+    """Up to JUDGED positions of given texts: places[i] is (request, position in its continuation); targets [n] the given
+    tokens there; views what each member says (with `target`, and `distribution` and `hidden` where asked for)."""
 
-    per_token: list[float] = field(default_factory=list)
-    author: list[int] = field(default_factory=list)
-    greedy: bool = True
+    places: list[tuple[int, int]]
+    targets: Tensor
+    views: dict[int, View]
 
 
-def score(
-    members: Sequence[Member],
-    methods: Sequence[Method],
-    requests: Sequence[ScoreRequest],
-    options: Options,
-    on_finish: Callable[[int, list[Scored]], None] | None = None,
-) -> list[list[Scored]]:
-    """[request][method]. Sequences are read in an order that lets neighbours share prefixes. Raises PromptTooLong."""
-    asked = sorted({m for method in methods for m in method.members})
+def read(
+    members: Sequence[Member], asked: Sequence[int], requests: Sequence[ScoreRequest], options: Options, *, whole: bool = False
+) -> Iterator[tuple[list[Positions], list[int], float]]:
+    """Read all requests with the members `asked` (indices), in batches of neighbours that share prefixes.
+
+    Yields per batch its positions, the requests it completes, and its wall time in seconds. Raises PromptTooLong.
+    """
     context = min(members[m].max_length for m in asked)
     units = _units(requests, context)
     for m in asked:
         members[m].open(min(options.batch_size, len(units)))
-    results: list[list[Scored] | None] = [None] * len(requests)
     for batch in _batches(units, options.batch_size):
         begin = perf_counter()
-        partial, own = _read(batch, [members[m] for m in asked], asked, methods, requests, options)
-        seconds = (perf_counter() - begin) / sum(len(u.requests) for u in batch)
-        for request in (r for u in batch for r in u.requests):
-            done = [
-                Scored(sum(p.per_token), p.greedy, p.per_token, p.author, own[request], seconds) for p in partial[request]
-            ]
-            results[request] = done
-            if on_finish:
-                on_finish(request, done)
-    return [r for r in results if r is not None]
+        for m in asked:
+            for row in range(len(batch)):
+                members[m].rows.restart(row)
+        positions = [p for part in _parts(batch, requests) for p in _look(members, asked, part, requests, options, whole)]
+        yield positions, [r for unit in batch for r in unit.requests], perf_counter() - begin
 
 
 def _units(requests: Sequence[ScoreRequest], context: int) -> list[Unit]:
@@ -99,78 +93,104 @@ def _batches(units: Sequence[Unit], size: int) -> list[list[Unit]]:
     return batches
 
 
-def _read(
-    batch: Sequence[Unit],
+@dataclass(frozen=True)
+class Part:
+    """What one pass reads: chunks, and for each logit that counts (its index, the request, the position there)."""
+
+    chunks: list[Chunk]
+    places: list[tuple[int, int, int]]
+
+
+def _parts(batch: Sequence[Unit], requests: Sequence[ScoreRequest]) -> Iterator[Part]:
+    """A batch in passes that read at most WANTED positions of each row."""
+    begin = [0] * len(batch)
+    while any(b < len(u.tokens) for b, u in zip(begin, batch, strict=True)):
+        part, start = Part([], []), 0
+        for row, unit in enumerate(batch):
+            wanted_from = max(begin[row], len(unit.tokens) - unit.want)
+            stop = min(len(unit.tokens), wanted_from + WANTED)
+            if stop == begin[row]:
+                continue
+            want = stop - wanted_from
+            part.chunks.append(Chunk(row, unit.tokens[begin[row] : stop], want))
+            for r in unit.requests:
+                # after token i of the row comes token i + 1, which is number i + 1 - len(context) of the continuation
+                first = wanted_from + 1 - len(requests[r].context)
+                length = len(requests[r].continuation)
+                part.places.extend((start + i, r, first + i) for i in range(want) if 0 <= first + i < length)
+            start += want
+            begin[row] = stop
+        yield part
+
+
+def _look(
     members: Sequence[Member],
-    names: Sequence[int],
+    asked: Sequence[int],
+    part: Part,
+    requests: Sequence[ScoreRequest],
+    options: Options,
+    whole: bool,
+) -> Iterator[Positions]:
+    outputs = {m: members[m].run(part.chunks, share=options.share_prefix) for m in asked}
+    device = next(iter(outputs.values())).logits.device
+    for begin in range(0, len(part.places), JUDGED):
+        here = part.places[begin : begin + JUDGED]
+        rows = torch.tensor([p[0] for p in here], device=device)
+        targets = torch.tensor([requests[r].continuation[i] for _, r, i in here], device=device)
+        yield Positions(
+            [(r, i) for _, r, i in here],
+            targets,
+            {m: look(o.logits[rows], o.hidden[rows], targets=targets, whole=whole, states=True) for m, o in outputs.items()},
+        )
+
+
+@dataclass
+class Partial:
+    """What is known so far of one request under one method."""
+
+    per_token: list[float] = field(default_factory=list)
+    author: list[int] = field(default_factory=list)
+    greedy: bool = True
+
+
+def score(
+    members: Sequence[Member],
     methods: Sequence[Method],
     requests: Sequence[ScoreRequest],
     options: Options,
-) -> tuple[dict[int, list[Partial]], dict[int, list[list[float]]]]:
-    """Run one batch, WANTED positions of a long unit at a time, and let every method judge every position."""
-    partial = {r: [Partial() for _ in methods] for u in batch for r in u.requests}
-    own: dict[int, list[list[float]]] = {r: [] for u in batch for r in u.requests}
-    for member in members:
-        for row in range(len(batch)):
-            member.rows.restart(row)
-    begin = [0] * len(batch)
-    while any(b < len(u.tokens) for b, u in zip(begin, batch, strict=True)):
-        chunks, places, start = [], [], 0
-        for row, unit in enumerate(batch):
-            first_wanted = len(unit.tokens) - unit.want
-            stop = min(len(unit.tokens), max(begin[row], first_wanted) + WANTED)
-            if stop == begin[row]:
-                continue
-            want = stop - max(begin[row], first_wanted)
-            chunks.append(Chunk(row, unit.tokens[begin[row] : stop], want))
-            for r in unit.requests:
-                # position i of the row predicts token i + 1, the request's continuation token i + 1 - len(context)
-                offset = stop - want + 1 - len(requests[r].context)
-                places += [(start + i, r, offset + i) for i in range(want) if 0 <= offset + i < len(requests[r].continuation)]
-            start += want
-            begin[row] = stop
-        logits = {}
-        hidden = {}
-        for name, member in zip(names, members, strict=True):
-            output = member.run(chunks, share=options.share_prefix)
-            logits[name], hidden[name] = output.logits, output.hidden
-        _judge(places, logits, hidden, methods, requests, partial, own)
-    return partial, own
+    on_finish: Callable[[int, list[Scored]], None] | None = None,
+) -> list[list[Scored]]:
+    """[request][method]: the continuation's log-likelihood under the distribution that each method induces."""
+    asked = sorted({m for method in methods for m in method.members})
+    whole = any(m.needs_distribution for m in methods)
+    results: list[list[Scored] | None] = [None] * len(requests)
+    for positions, completed, seconds in read(members, asked, requests, options, whole=whole):
+        partial = {r: [Partial() for _ in methods] for r in completed}
+        own: dict[int, list[list[float]]] = {r: [] for r in completed}
+        for some in positions:
+            _judge(some, methods, partial, own)
+        for r in completed:
+            done = [
+                Scored(sum(p.per_token), p.greedy, p.per_token, p.author, own[r], seconds / len(completed)) for p in partial[r]
+            ]
+            results[r] = done
+            if on_finish:
+                on_finish(r, done)
+    return [r for r in results if r is not None]
 
 
 def _judge(
-    places: Sequence[tuple[int, int, int]],
-    logits: dict[int, Tensor],
-    hidden: dict[int, Tensor],
-    methods: Sequence[Method],
-    requests: Sequence[ScoreRequest],
-    partial: dict[int, list[Partial]],
-    own: dict[int, list[list[float]]],
+    positions: Positions, methods: Sequence[Method], partial: dict[int, list[Partial]], own: dict[int, list[list[float]]]
 ) -> None:
-    """places: (logit row, request, position in its continuation)."""
-    whole = any(m.needs_distribution for m in methods)
-    device = next(iter(logits.values())).device
-    for begin in range(0, len(places), 64):
-        here = places[begin : begin + 64]
-        rows = torch.tensor([p[0] for p in here], device=device)
-        targets = torch.tensor([requests[r].continuation[i] for _, r, i in here], device=device)
-        views: dict[int, View] = {
-            m: look(logits[m][rows], hidden[m][rows], targets=targets, whole=whole, states=True) for m in logits
-        }
-        for at, view in enumerate(zip(*(_values(v) for v in views.values()), strict=True)):
-            own[here[at][1]].append(list(view))
-        for which, method in enumerate(methods):
-            choice = method.choose({m: views[m] for m in method.members})
-            chances = method.log_probability(views, choice).tolist()
-            agrees = (choice.token == targets).tolist()
-            for at, author in enumerate(choice.author.tolist()):
-                part = partial[here[at][1]][which]
-                part.per_token.append(chances[at])
-                part.author.append(author)
-                part.greedy &= agrees[at]
-
-
-def _values(view: View) -> list[float]:
-    assert view.target is not None
-    values: list[float] = view.target.tolist()
-    return values
+    targets = zip(*(v.target.tolist() for v in positions.views.values() if v.target is not None), strict=True)
+    for (request, _), values in zip(positions.places, targets, strict=True):
+        own[request].append(list(values))
+    for which, method in enumerate(methods):
+        choice = method.choose({m: positions.views[m] for m in method.members})
+        chances = method.log_probability(positions.views, choice).tolist()
+        agrees = (choice.token == positions.targets).tolist()
+        for (request, _), chance, agree, author in zip(positions.places, chances, agrees, choice.author.tolist(), strict=True):
+            part = partial[request][which]
+            part.per_token.append(chance)
+            part.author.append(author)
+            part.greedy &= agree

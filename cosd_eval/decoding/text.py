@@ -60,7 +60,7 @@ class Ending:
             return False
         ahead = Ending(self.text.tokenizer, self.stop)
         ahead.text, ahead.tail = self.text.copy(), self.tail
-        return any([ahead.push(t)[1] for t in tokens])
+        return any(ahead.push(t)[1] for t in tokens)
 
 
 def final_text(tokenizer: Tokenizer, ids: Sequence[int], stop: Sequence[str], end: frozenset[int]) -> str:

@@ -63,7 +63,12 @@ def members_of(models: Sequence[Any]) -> list[Member]:
 
 
 def run(
-    members: Sequence[Member], method: methods.Method, texts: Sequence[str], options: Options = Options(), tokens: int = TOKENS, stop: tuple[str, ...] = ()
+    members: Sequence[Member],
+    method: methods.Method,
+    texts: Sequence[str],
+    options: Options = Options(),
+    tokens: int = TOKENS,
+    stop: tuple[str, ...] = (),
 ) -> list[Decoded]:
     return Loop(members, method, options, tiny_models.encode).run([Request(t, tokens, stop) for t in texts])
 
@@ -188,7 +193,11 @@ def test_provenance_of_a_gated_method_does_not_depend_on_the_schedule(pair: tupl
     runs = [run(pair[1], TWO["cosd-rule-eager"][0], texts, o) for o in SCHEDULES if o.gate]
     for other in runs[1:]:
         for a, b in zip(runs[0], other, strict=True):
-            assert (a.provenance.top, a.provenance.author, a.provenance.text) == (b.provenance.top, b.provenance.author, b.provenance.text)
+            assert (a.provenance.top, a.provenance.author, a.provenance.text) == (
+                b.provenance.top,
+                b.provenance.author,
+                b.provenance.text,
+            )
 
 
 def test_stop_strings_end_a_text_wherever_they_fall(pair: tuple[list[Any], list[Member]]) -> None:

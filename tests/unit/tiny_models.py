@@ -54,7 +54,11 @@ def _config(architecture: str) -> Any:
             return MistralConfig(**SIZES, sliding_window=12)
         case "gemma3":
             return Gemma3TextConfig(
-                **SIZES, head_dim=8, sliding_window=10, layer_types=["sliding_attention", "full_attention"], query_pre_attn_scalar=8
+                **SIZES,
+                head_dim=8,
+                sliding_window=10,
+                layer_types=["sliding_attention", "full_attention"],
+                query_pre_attn_scalar=8,
             )
         case "gpt2":
             return GPT2Config(vocab_size=VOCABULARY, n_embd=32, n_layer=2, n_head=4, n_positions=256, initializer_range=0.3)
