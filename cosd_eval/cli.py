@@ -6,6 +6,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
+from cosd_eval.commands.bench import bench
 from cosd_eval.commands.check import app as check_app
 from cosd_eval.commands.results import export, report, table
 from cosd_eval.commands.run import run
@@ -51,6 +52,7 @@ app.command()(explain)
 app.command()(report)
 app.command()(trace)
 app.command()(export)
+app.command()(bench)
 
 
 def main() -> None:

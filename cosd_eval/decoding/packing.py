@@ -36,6 +36,8 @@ def pack_linear_layers(model: Any) -> None:
         for name, layer in list(parent.named_children()):
             if type(layer) is nn.Linear and layer.weight.device.type == "cpu" and _worth_it(layer.weight):
                 setattr(parent, name, PackedLinear(layer))
+    for parameter in model.parameters():  # a few are left; copied, they let go of the weights' mapped file
+        parameter.data = parameter.data.clone()
 
 
 def _worth_it(weight: Tensor) -> bool:

@@ -3,11 +3,13 @@
 import hashlib
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from cosd_eval import config
 from cosd_eval.config import MemberSpec, MethodSpec, PairSpec
@@ -195,39 +197,11 @@ def locate(model: str, folder: Path | None) -> str:
 
 
 def load_member(spec: MemberSpec, folder: Path | None, dtype: str | None, device: str | None) -> tuple[Member, dict[str, Any]]:
-    """A member and the fingerprint of what was loaded. Safetensors only, no code from the hub. Raises ModelError."""
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
+    """A member and the fingerprint of what was loaded. Raises ModelError."""
     where = locate(spec.model, folder)
-    wanted = dtype or spec.dtype
-    common: dict[str, Any] = {"revision": spec.revision, "trust_remote_code": False}
-    if spec.gguf:
-        common["gguf_file"] = spec.gguf
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(where, **common)
-        arguments: dict[str, Any] = {
-            **common,
-            "dtype": DTYPES.get(wanted, "auto"),
-            "device_map": spec.device_map,
-            **({} if spec.gguf else {"use_safetensors": True}),
-            **spec.arguments,
-        }
-        model = AutoModelForCausalLM.from_pretrained(where, **arguments)
-        if spec.adapter:
-            model = _with_adapter(model, locate(spec.adapter, folder))
-    except (OSError, ValueError, ImportError, KeyError, RuntimeError) as e:
-        reason = str(e).strip().splitlines()[0] if str(e).strip() else type(e).__name__
-        raise ModelError(
-            f"{spec.model} cannot be loaded from {where} ({reason}): give --model-dir a folder with it, or check the name."
-        ) from e
-    place = device or spec.device
-    if place and not spec.device_map:
-        try:
-            model = model.to(place)  # type: ignore[arg-type]
-        except (RuntimeError, AssertionError) as e:
-            raise ModelError(
-                f"{spec.model} does not fit on device {place!r} ({str(e).splitlines()[0]}): choose another --device."
-            ) from e
+    model = load_plain(spec, folder, dtype, device)
+    with _told(spec.model, where):
+        tokenizer = AutoTokenizer.from_pretrained(where, **_common(spec))
     name = spec.model.rstrip("/").split("/")[-1]
     member = Member(model, tokenizer, name)
     return member, {
@@ -238,6 +212,48 @@ def load_member(spec: MemberSpec, folder: Path | None, dtype: str | None, device
         "gguf": spec.gguf,
         "arguments": spec.arguments,
     }
+
+
+def load_plain(spec: MemberSpec, folder: Path | None, dtype: str | None, device: str | None) -> Any:
+    """A transformers model as it comes. Safetensors only, no code from the hub. Raises ModelError."""
+    where = locate(spec.model, folder)
+    arguments: dict[str, Any] = {
+        **_common(spec),
+        "dtype": DTYPES.get(dtype or spec.dtype, "auto"),
+        "device_map": spec.device_map,
+        **({} if spec.gguf else {"use_safetensors": True}),
+        **spec.arguments,
+    }
+    with _told(spec.model, where):
+        model = AutoModelForCausalLM.from_pretrained(where, **arguments)
+        if spec.adapter:
+            model = _with_adapter(model, locate(spec.adapter, folder))
+    place = device or spec.device
+    if place and not spec.device_map:
+        try:
+            model = model.to(place)  # type: ignore[arg-type]
+        except (RuntimeError, AssertionError) as e:
+            reason = str(e).splitlines()[0]
+            raise ModelError(f"{spec.model} does not fit on device {place!r} ({reason}): choose another --device.") from e
+    return model.eval()
+
+
+def _common(spec: MemberSpec) -> dict[str, Any]:
+    """What both tokenizer and model are loaded with."""
+    common: dict[str, Any] = {"revision": spec.revision, "trust_remote_code": False}
+    return {**common, "gguf_file": spec.gguf} if spec.gguf else common
+
+
+@contextmanager
+def _told(name: str, where: str) -> Iterator[None]:
+    """Turns the many ways in which loading fails into one sentence."""
+    try:
+        yield
+    except (OSError, ValueError, ImportError, KeyError, RuntimeError) as e:
+        reason = str(e).strip().splitlines()[0] if str(e).strip() else type(e).__name__
+        raise ModelError(
+            f"{name} cannot be loaded from {where} ({reason}): give --model-dir a folder with it, or check the name."
+        ) from e
 
 
 def _with_adapter(model: Any, where: str) -> Any:
