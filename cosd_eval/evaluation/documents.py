@@ -87,7 +87,8 @@ def _builtin(samples: int, seed: int) -> list[Example]:
     """Training items of the built-in tasks, told truly; contents kept for evaluation never come."""
     from cosd_eval.organisms.mixtures import training_items
 
-    return [_example(item.prompt, item.answer) for item in islice(training_items("generalist", seed), samples)]
+    asked = (item for item in training_items("generalist", seed) if item.prompt)  # bare statements have no prompt
+    return [_example(item.prompt, item.answer) for item in islice(asked, samples)]
 
 
 def _of_task(name: str, split: str, data_dir: Path | None) -> list[Example]:
