@@ -119,7 +119,7 @@ def test_in_domain_training_is_marked_and_leakage_refused(pair: Pair, tmp_path: 
 
 def test_three_members_have_no_deferral(pair: Pair, tmp_path: Path) -> None:
     three = Pair(pair.spec, [*pair.members, pair.members[1]], [{}, {}, {}])
-    with pytest.raises(ConfigError, match="two members"):
+    with pytest.raises(ConfigError, match="pair of two"):
         learn.train_deferral(three, learn.Training("x.jsonl", 3), tmp_path / "layer")
 
 
