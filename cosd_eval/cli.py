@@ -27,7 +27,11 @@ class Commands(TyperGroup):
             typer.echo(f"cosd-eval: {e}", err=True)
             raise typer.Exit(2) from None
         except KeyboardInterrupt:
-            again = " Samples that were finished are kept: the same command goes on from there." if ctx.invoked_subcommand == "run" else ""
+            again = (
+                " Samples that were finished are kept: the same command goes on from there."
+                if ctx.invoked_subcommand == "run"
+                else ""
+            )
             typer.echo(f"\ncosd-eval: stopped.{again}", err=True)
             raise typer.Exit(130) from None
         except BrokenPipeError:  # `cosd-eval table … | head`

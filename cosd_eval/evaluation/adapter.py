@@ -36,11 +36,12 @@ _PER_UNIT = ("word_perplexity", "byte_perplexity", "bits_per_byte")  # values ar
 
 @dataclass
 class Cell:
-    """One method's place in a run: where its samples go, and how many requests of documents it had to compute."""
+    """One method's place in a run: where its samples go, how many methods shared its pass, what a reader must know of it."""
 
     method: MethodSpec
     store: CellStore
     shared_pass: int = 1
+    notes: tuple[str, ...] = ()
 
 
 class Encoder:
@@ -54,7 +55,7 @@ class Encoder:
         self.end = str(tokenizer.decode([tokenizer.eos_token_id])) if tokenizer.eos_token_id is not None else None
 
     def encode(self, text: str, special: bool | None = None) -> Ids:
-        """special: add the tokenizer's special tokens; None: as it is wont, but not before text that starts with its first token."""
+        """special: add the tokenizer's special tokens. None: as it is wont, but none before text that has the first one already."""
         if special is None and has_bos_prefix(text, str(self.tokenizer.decode([self.prefix]))):
             special = False
         ids: Ids = self.tokenizer.encode(text, **({} if special is None else {"add_special_tokens": special}))
@@ -140,8 +141,10 @@ class PairLM(LM):  # type: ignore[misc]  # lm-eval is not typed
     def apply_chat_template(self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True) -> str:
         """As lm-eval's `hf`: a template that refuses a system message gets the chat without it."""
         settings = {
-            "tokenize": False, "add_generation_prompt": add_generation_prompt, "continue_final_message": not add_generation_prompt,
-        }  # fmt: skip
+            "tokenize": False,
+            "add_generation_prompt": add_generation_prompt,
+            "continue_final_message": not add_generation_prompt,
+        }
         try:
             return str(self.tokenizer.apply_chat_template(chat_history, **settings))
         except jinja2.exceptions.TemplateError:
@@ -196,7 +199,9 @@ class PairLM(LM):  # type: ignore[misc]  # lm-eval is not typed
     def _generate(self, instances: list[Instance]) -> None:
         requests, stops = [], []
         for instance in instances:
-            max_new_tokens, stop = self._settings(instance)
+            max_new_tokens, stop = generation_settings(instance)
+            if self.encoder.end and self.encoder.end not in stop:
+                stop.append(self.encoder.end)
             requests.append(Request(tuple(self.encoder.prompt(instance.args[0], max_new_tokens)), max_new_tokens, tuple(stop)))
             stops.append(stop)
 
@@ -207,21 +212,6 @@ class PairLM(LM):  # type: ignore[misc]  # lm-eval is not typed
 
         if requests:
             self.pair.generate(requests, self.cell.method, self.options, finished)
-
-    def _settings(self, instance: Instance) -> tuple[int, list[str]]:
-        """Most tokens to write, and stop strings (the tokenizer's end token among them)."""
-        settings = dict(normalize_gen_kwargs(instance.args[1], MAX_NEW_TOKENS))
-        max_new_tokens, stop = int(settings.pop("max_gen_toks")), [s for s in settings.pop("until") if s]
-        if settings.pop("do_sample", False) or settings.pop("temperature", 0.0):
-            raise ConfigError(
-                f"Task {instance.task_name} asks for sampling, and decoding here is greedy: set do_sample: false in a task YAML."
-            )
-        unknown = sorted(set(settings) - {"temperature", "top_p", "top_k"})  # the latter two mean nothing to greedy decoding
-        if unknown:
-            raise ConfigError(f"Task {instance.task_name} sets {unknown[0]!r}, which is not supported: remove it in a task YAML.")
-        if self.encoder.end and self.encoder.end not in stop:
-            stop.append(self.encoder.end)
-        return max_new_tokens, stop
 
     # -- scoring
 
@@ -263,6 +253,20 @@ class PairLM(LM):  # type: ignore[misc]  # lm-eval is not typed
 
         if requests:
             self.pair.score(requests, [self.cells[n].method for n in numbers], self.options, finished)
+
+
+def generation_settings(instance: Instance) -> tuple[int, list[str]]:
+    """Most tokens to write, and the task's stop strings. Raises ConfigError for what greedy decoding can't do."""
+    settings = dict(normalize_gen_kwargs(instance.args[1], MAX_NEW_TOKENS))
+    max_new_tokens, stop = int(settings.pop("max_gen_toks")), [s for s in settings.pop("until") if s]
+    if settings.pop("do_sample", False) or settings.pop("temperature", 0.0):
+        raise ConfigError(
+            f"Task {instance.task_name} asks for sampling, and decoding here is greedy: set do_sample: false in a task YAML."
+        )
+    unknown = sorted(set(settings) - {"temperature", "top_p", "top_k"})  # the latter two mean nothing to greedy decoding
+    if unknown:
+        raise ConfigError(f"Task {instance.task_name} sets {unknown[0]!r}, which is not supported: remove it in a task YAML.")
+    return max_new_tokens, stop
 
 
 def _scored_output(instance: Instance, parts: list[Scored]) -> Output:

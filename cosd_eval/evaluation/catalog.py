@@ -66,7 +66,8 @@ KNOWN: dict[str, Known] = {
                             _TINY_TRUTHFULQA, "truthfulqa"),
     "tinyTruthfulQA_mc1": Known(_TINY, "TruthfulQA (one true answer) in 100 items", 100, _TRUTHFULQA, _TINY_TRUTHFULQA),
     "tinyWinogrande": Known(_TINY, "WinoGrande in 100 items", 100, _WINOGRANDE,
-                            {"train": "winogrande/train.jsonl", "validation": "tinybenchmarks/tinyWinogrande.jsonl"}, "winogrande"),
+                            {"train": "winogrande/train.jsonl", "validation": "tinybenchmarks/tinyWinogrande.jsonl"},
+                            "winogrande"),
 }  # fmt: skip
 
 

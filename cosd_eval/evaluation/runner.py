@@ -15,6 +15,7 @@ from cosd_eval.config import MethodSpec, load_pair, method_label
 from cosd_eval.decoding.loop import Options
 from cosd_eval.decoding.pair import Pair
 from cosd_eval.errors import ConfigError, DataMissing
+from cosd_eval.evaluation import learn
 from cosd_eval.evaluation.adapter import Cell, PairLM
 from cosd_eval.evaluation.store import CellStore, Description
 from cosd_eval.evaluation.tasks import CellTask, TaskOptions, load
@@ -42,6 +43,7 @@ class Settings:
     system_instruction: str | None = None
     fewshot_as_multiturn: bool | None = None
     confirm_unsafe: bool = False
+    allow_seen: bool = False
 
     @property
     def multiturn(self) -> bool:
@@ -76,7 +78,7 @@ class Filled:
     run: dict[str, Any]
 
 
-def run(settings: Settings, progress: Progress | None = None, load_members: Callable[..., Pair] = Pair.load) -> list[Filled]:
+def run(settings: Settings, progress: Progress | None = None, load_members: Callable[..., Pair] | None = None) -> list[Filled]:
     """Fill every (pair, method, task) cell. All that can be wrong is looked at before a model is loaded. Raises UserErrors."""
     if settings.fewshot_as_multiturn and not settings.chat:
         raise ConfigError("Few-shot examples as turns need a chat: add --apply-chat-template.")
@@ -88,7 +90,7 @@ def run(settings: Settings, progress: Progress | None = None, load_members: Call
         filled = []
         for spec in specs:
             (progress or Silent()).loading(spec.name)
-            pair = load_members(spec, model_dir=settings.model_dir, dtype=settings.dtype, device=settings.device)
+            pair = (load_members or Pair.load)(spec, model_dir=settings.model_dir, dtype=settings.dtype, device=settings.device)
             for task in tasks:
                 filled += fill(pair, methods, task, settings, progress or Silent())
             del pair
@@ -115,8 +117,10 @@ def fill(pair: Pair, methods: Sequence[MethodSpec], task: CellTask, settings: Se
     with ExitStack() as open_cells:
         cells = []
         for method in methods:
-            about = describe(pair, method, task, settings)
-            cells.append(Cell(method, open_cells.enter_context(CellStore(settings.out, about))))
+            learned = learn.resolved(pair, method, settings.out, settings.task_options.data_dir, settings.options)
+            notes = learn.judge(learned, method_label(method), task.tasks, settings.allow_seen)
+            about = describe(pair, method, learned, task, settings)
+            cells.append(Cell(learned, open_cells.enter_context(CellStore(settings.out, about)), notes=notes))
         # members with different vocabularies read different ids, so their cells can't be scored together
         return [
             _fill_cell(pair, cell, [c for c in cells if c is not cell and pair.shared], task, settings, progress)
@@ -155,7 +159,7 @@ def _fill_cell(pair: Pair, cell: Cell, others: list[Cell], task: CellTask, setti
     seconds = time.perf_counter() - started
     scores = collect_scores(results, task)
     scores, notes, primary = with_estimate(scores, task, cell.store)
-    cell.store.describe(notes=notes, primary=primary)
+    cell.store.describe(notes=(*notes, *cell.notes), primary=primary)
     cell.store.write_scores(scores)
     facts = _run_facts(cell, new, seconds, pair, settings)
     if new or not cell.store.read_run():
@@ -182,12 +186,13 @@ def _finished_from_start(store: CellStore, name: str, size: int) -> float:
 # -- identity ---------------------------------------------------------------------------------------------------------------
 
 
-def describe(pair: Pair, method: MethodSpec, task: CellTask, settings: Settings) -> Description:
-    """What cell.json says; its identity holds all that changes outputs, and nothing that does not."""
+def describe(pair: Pair, method: MethodSpec, learned: MethodSpec, task: CellTask, settings: Settings) -> Description:
+    """What cell.json says; its identity holds all that changes outputs, and nothing that does not. learned: the method with
+    the tree or layer it uses, the default one where `method` names none."""
     metric, filter_name = task.primary()
     identity = {
         "pair": pair.identity(),
-        "method": method_identity(method),
+        "method": method_identity(learned),
         "task": {**task.identity(settings.task_options.seed), "chat": _chat_identity(pair, settings)},
     }
     return Description(

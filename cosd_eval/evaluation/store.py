@@ -102,7 +102,8 @@ class CellStore:
             if theirs.get("id") != ours["id"]:
                 changed = ", ".join(differences(theirs.get("identity", {}), ours["identity"]))
                 raise StoreError(
-                    f"{self.folder} holds samples made with other settings ({changed}): choose another --out, or remove that folder."
+                    f"{self.folder} holds samples made with other settings ({changed}): "
+                    "choose another --out, or remove that folder."
                 )
             if theirs == ours:
                 return

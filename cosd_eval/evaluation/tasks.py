@@ -177,6 +177,15 @@ def _entry(name: str) -> Any:
     return index[name]
 
 
+def stock_config(name: str) -> dict[str, Any]:
+    """lm-eval's YAML of a task of the catalogue; of a group, that of its first task."""
+    entry = _known_index()[name]
+    while entry.kind.name != "TASK":
+        entry = _known_index()[sorted(entry.tags)[0] if entry.kind.name == "TAG" else entry.cfg["task"][0]]
+    config: dict[str, Any] = entry.cfg
+    return config
+
+
 # -- building ---------------------------------------------------------------------------------------------------------------
 
 

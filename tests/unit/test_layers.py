@@ -24,6 +24,7 @@ ABOVE: dict[str, set[str]] = {
     "analysis": {"errors", "records", "config", "evaluation.store"},
 }
 ABOVE["bench"] = {*ABOVE}
+ABOVE["commands"] = {*ABOVE}
 ABOVE["cli"] = {*ABOVE}
 
 
