@@ -18,6 +18,7 @@ import secrets
 import selectors
 import shlex
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -251,7 +252,7 @@ def _run(way: Way, source: str, limits: Limits) -> Outcome:
 
 def _ending(code: int, limits: Limits) -> str:
     """Why a program ended that neither reached its end nor raised. code: 128 + the signal where one killed it."""
-    if code == 128 + 24:  # SIGXCPU
+    if code == 128 + signal.SIGXCPU:
         return f"took more than {limits.seconds:g} s of CPU time"
     if code > 128:
         return f"was killed by signal {code - 128} before its end"
