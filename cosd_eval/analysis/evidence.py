@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import pandas as pd
@@ -52,8 +53,18 @@ class TaskEvidence:
         return None if paired is None else -self.sign * paired.difference.mean
 
 
-def task_evidence(results: Results, pair: str) -> Iterator[TaskEvidence]:
+_KNOWN: WeakKeyDictionary[Results, dict[str, list[TaskEvidence]]] = WeakKeyDictionary()  # a report asks for the same thrice
+
+
+def task_evidence(results: Results, pair: str) -> list[TaskEvidence]:
     """Every task of the pair that has samples, in order."""
+    known = _KNOWN.setdefault(results, {})
+    if pair not in known:
+        known[pair] = list(_task_evidence(results, pair))
+    return known[pair]
+
+
+def _task_evidence(results: Results, pair: str) -> Iterator[TaskEvidence]:
     for (task, scoring, _), cells in rows_of(results, pair).items():
         columns = {cell.method: values for cell in cells if (values := _values(results, cell)) is not None}
         here = [cell for cell in cells if cell.method in columns]
@@ -90,7 +101,7 @@ def _groups(frame: Any) -> list[str]:
 
 
 def evidence(request: Request) -> Table:
-    tasks = {pair: list(task_evidence(request.results, pair)) for pair in request.shown_pairs}
+    tasks = {pair: task_evidence(request.results, pair) for pair in request.shown_pairs}
     adjusted = _holm([task for of_pair in tasks.values() for task in of_pair])
     blocks: list[Block] = []
     for pair, of_pair in tasks.items():

@@ -83,9 +83,9 @@ def method_rank(label: str) -> tuple[int, str]:
     return (_METHOD_ORDER.index(name) if name in _METHOD_ORDER else len(_METHOD_ORDER), label)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Results:
-    """Everything under a results folder. Frames are read on first use.
+    """Everything under a results folder. Frames are read on first use. Two are equal only if they are the same object.
 
     samples: one row a document of a cell: pair, method, task, scoring, subtask, doc_id, doc_hash, prompt, target, output, score
     (primary metric; nan if the sample lacks it), seconds, kind, finish and, for generation, the counters.

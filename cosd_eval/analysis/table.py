@@ -173,7 +173,7 @@ def _grid(columns: list[Column], rows: list[Row], notes: Footnotes) -> list[str]
     return lines
 
 
-def _spans(columns: list[Column]) -> list[tuple[str, int, int]]:
+def spans(columns: list[Column]) -> list[tuple[str, int, int]]:
     """(group, first column, one past the last) of neighbouring columns of one group."""
     spans: list[tuple[str, int, int]] = []
     for i, column in enumerate(columns):
@@ -185,13 +185,13 @@ def _spans(columns: list[Column]) -> list[tuple[str, int, int]]:
 
 
 def _widen_for_groups(columns: list[Column], widths: list[int]) -> None:
-    for group, start, end in _spans(columns):
+    for group, start, end in spans(columns):
         missing = len(group) - (sum(widths[start:end]) + 2 * (end - start - 1))
         widths[end - 1] += max(0, missing)
 
 
 def _group_line(columns: list[Column], widths: list[int]) -> str:
-    parts = [group.center(sum(widths[a:b]) + 2 * (b - a - 1)) for group, a, b in _spans(columns)]
+    parts = [group.center(sum(widths[a:b]) + 2 * (b - a - 1)) for group, a, b in spans(columns)]
     return "  ".join(parts).rstrip()
 
 
@@ -304,9 +304,9 @@ def _latex(table: Table) -> str:
         ]
         lines += [rf"\begin{{tabular}}{{{''.join('l' if c.kind == 'text' else 'r' for c in columns)}}}", r"\toprule"]
         if any(c.group for c in columns):
-            spans = _spans(columns)
-            lines.append(" & ".join(rf"\multicolumn{{{b - a}}}{{c}}{{{_tex(g)}}}" for g, a, b in spans) + r" \\")
-            lines.append(" ".join(rf"\cmidrule(lr){{{a + 1}-{b}}}" for g, a, b in spans if g))
+            runs = spans(columns)
+            lines.append(" & ".join(rf"\multicolumn{{{b - a}}}{{c}}{{{_tex(g)}}}" for g, a, b in runs) + r" \\")
+            lines.append(" ".join(rf"\cmidrule(lr){{{a + 1}-{b}}}" for g, a, b in runs if g))
         lines += [" & ".join(_tex(c.heading) for c in columns) + r" \\", r"\midrule"]
         for i, row in enumerate(block.rows):
             lines += [r"\midrule"] if i and row.get("_rule") else []
