@@ -6,7 +6,7 @@ import pandas as pd
 
 from cosd_eval.analysis.request import Request
 from cosd_eval.analysis.results import Cell, Results
-from cosd_eval.analysis.selection import rows_of, scale_of
+from cosd_eval.analysis.selection import leak_of, rows_of, scale_of
 from cosd_eval.analysis.table import Block, Column, Row, Table
 
 SPENT = ("seconds_prefill", "seconds_draft", "seconds_verify")
@@ -22,7 +22,8 @@ def cost(request: Request) -> Table:
             rows += _rows(request.results, task, measured)
             mixed += _warnings(f"{pair} {task}", [cell for cell, _ in measured])
         if rows:
-            blocks.append(Block(pair, _columns(rows), rows))
+            leaks = [Column("leak", "trained on")] if any(row["leak"] for row in rows) else []
+            blocks.append(Block(pair, [*_columns(rows), *leaks], rows))
     return Table("cost", "Cost beside quality", blocks, [*_NOTES, *mixed])
 
 
@@ -81,7 +82,15 @@ def _rows(results: Results, task: str, measured: list[tuple[Cell, dict[str, Any]
     for cell, spent in measured:
         score = results.score(cell)
         batch, device = _machine(cell)
-        row: Row = {"task": task, "method": cell.method, **spent, "batch": batch, "device": device, "_rule": not rows}
+        row: Row = {
+            "task": task,
+            "method": cell.method,
+            **spent,
+            "batch": batch,
+            "device": device,
+            "_rule": not rows,
+            "leak": leak_of(cell),
+        }
         if score is not None:
             row |= {"n": score.n, "score": score.value * scale_of(score.metric)}
         row |= {f"× {name}": spent["ms"] / b["ms"] for name, b in base.items() if b["ms"] and b["unit"] == spent["unit"]}

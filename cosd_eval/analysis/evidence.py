@@ -11,7 +11,7 @@ import pandas as pd
 from cosd_eval.analysis import statistics
 from cosd_eval.analysis.request import Request
 from cosd_eval.analysis.results import Cell, Results, method_rank
-from cosd_eval.analysis.selection import cell_notes, rows_of, scale_of
+from cosd_eval.analysis.selection import cell_notes, leak_of, rows_of, scale_of
 from cosd_eval.analysis.statistics import Interval, Paired
 from cosd_eval.analysis.table import Block, Column, Row, Table
 
@@ -108,7 +108,8 @@ def evidence(request: Request) -> Table:
         if of_pair:
             labels = sorted({label for task in of_pair for m in task.methods.values() for label in m.against}, key=method_rank)
             rows = [_evidence_row(task, method, labels, adjusted) for task in of_pair for method in task.methods]
-            blocks += [Block(pair, _evidence_columns(labels), rows), _verdicts(pair, of_pair, adjusted)]
+            leaks = [LEAK] if any(row["leak"] for row in rows) else []
+            blocks += [Block(pair, [*_evidence_columns(labels), *leaks], rows), _verdicts(pair, of_pair, adjusted)]
     cells = [m.cell for of_pair in tasks.values() for task in of_pair for m in task.methods.values()]
     return Table("evidence", "Evidence: what the scores are worth", blocks, [*_EXPLAINED, *cell_notes(cells)])
 
@@ -121,7 +122,10 @@ _EXPLAINED = [
     "Better member: the one with the higher score on these same documents, which favours it a little. "
     "better / worse: Holm-adjusted p < 0.05; same: no difference shown, which is not the same as no difference.",
     "Detectable: the smallest true difference that so many documents would show with 80 % power. Regret: better member − method.",
+    "Where tinyBenchmarks' gp-IRT is the score elsewhere, this table is about the plain mean of the same documents.",
 ]
+
+LEAK = Column("leak", "trained on")  # shown where there is something to tell
 
 Adjusted = dict[tuple[str, str, str, str, str], float]  # (pair, task, scoring, method, member) -> Holm's p
 
@@ -188,7 +192,7 @@ def _evidence_row(task: TaskEvidence, name: str, labels: list[str], adjusted: Ad
     regret = task.regret(name)
     row |= {"better": task.better, "regret": None if regret is None else regret * scale, "verdict": verdict(task, name, adjusted)}
     detectable = method.against[task.better].detectable if task.better in method.against else None
-    return row | {"detectable": None if detectable is None else detectable * scale}
+    return row | {"detectable": None if detectable is None else detectable * scale, "leak": leak_of(method.cell)}
 
 
 def verdict(task: TaskEvidence, name: str, adjusted: Adjusted) -> str | None:
@@ -226,8 +230,9 @@ def _verdicts(pair: str, tasks: list[TaskEvidence], adjusted: Adjusted) -> Block
             row |= {"worst regret": regrets[where], "where": where}
         if not any(verdicts):
             row |= {"better": None, "same": None, "worse": None}
+        row["leak"] = ", ".join(f"{leak} on {t.task}" for t in here if (leak := leak_of(t.methods[name].cell)))
         rows.append(row)
-    return Block(f"{pair} · over its tasks", columns, rows)
+    return Block(f"{pair} · over its tasks", [*columns, LEAK] if any(row["leak"] for row in rows) else columns, rows)
 
 
 def oracle(request: Request) -> Table:
@@ -235,7 +240,8 @@ def oracle(request: Request) -> Table:
     for pair in request.shown_pairs:
         rows = [row for task in task_evidence(request.results, pair) for row in _oracle_rows(task)]
         if rows:
-            blocks.append(Block(pair, _ORACLE_COLUMNS, rows))
+            leaks = [LEAK] if any(row.get("leak") for row in rows) else []
+            blocks.append(Block(pair, [*_ORACLE_COLUMNS, *leaks], rows))
     notes = [
         "oracle: per document the better member, which perfect routing between whole answers would reach. On the documents that "
         "all cells of a task share.",
@@ -268,6 +274,8 @@ def _oracle_rows(task: TaskEvidence) -> list[Row]:
         difference = float(values.mean()) - better
         row: Row = {"task": task.task, "method": name, "n": len(frame), "score": float(values.mean()) * task.scale}
         row |= {"difference": difference * task.scale, "_rule": not rows}
+        if name in task.methods:
+            row["leak"] = leak_of(task.methods[name].cell)
         if name != "oracle" and name not in members:
             row["gained"] = difference / gap * 100 if gap else None
             if right_wrong:

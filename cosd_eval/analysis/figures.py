@@ -9,7 +9,7 @@ from cosd_eval.analysis.cost import cell_cost
 from cosd_eval.analysis.evidence import TaskEvidence, task_evidence
 from cosd_eval.analysis.figure2 import Grid, task_grids
 from cosd_eval.analysis.results import Cell, Results, method_rank
-from cosd_eval.analysis.selection import scale_of
+from cosd_eval.analysis.selection import leak_of, scale_of
 from cosd_eval.analysis.speed import replaced_at
 from cosd_eval.analysis.statistics import calibration_error, reliability
 from cosd_eval.records import Sample
@@ -87,8 +87,9 @@ def score_against_cost(results: Results, pair: str) -> Iterator[Plot]:
             if spent is not None and not swept:
                 unit, i = spent["unit"], method.interval
                 low, high = (i.mean if math.isnan(v) else v for v in (i.low, i.high))
+                label = f"{name} ({leak})" if (leak := leak_of(method.cell)) else name
                 points.append(
-                    plots.Point(name, role(name), spent["ms"], i.mean * task.scale, low * task.scale, high * task.scale)
+                    plots.Point(label, role(name), spent["ms"], i.mean * task.scale, low * task.scale, high * task.scale)
                 )
         if points:
             y = "score (%)" if task.scale == 100 else "score"

@@ -87,7 +87,7 @@ def fill(layout: Layout, request: Request) -> Table:
         notes.append(
             f"These results hold other pairs: add --pair {others[0]}" + (f" (or {', '.join(others[1:])})." if others[1:] else ".")
         )
-    return Table(layout.name, layout.title, blocks, [*notes, *cell_notes(used), *commands])
+    return Table(layout.name, layout.title, blocks, [*notes, *cell_notes(used, of_all_methods=True), *commands])
 
 
 def _entries(request: Request, pair: str, benchmarks: tuple[str, ...]) -> list[Entry]:

@@ -85,7 +85,13 @@ def find_cell(cells: Sequence[Cell], method: str) -> Cell | None:
         if method == "assistant" and cell.member_index == len(cell.members) - 1:
             return cell
     others = [c for c in cells if c.method_name == method] if method in ("cosd-tree", "co-llm") else []
-    return min(others, key=lambda c: (any("in-domain" in note for note in c.notes), c.method), default=None)
+    return min(others, key=lambda c: (leak_of(c) != "", c.method), default=None)
+
+
+def leak_of(cell: Cell) -> str:
+    """What a learned method has seen of this task: "LEAKAGE" (its very documents), "in-domain", or ""."""
+    notes = " ".join(cell.notes).lower()
+    return "LEAKAGE" if "leakage" in notes else "in-domain" if "in-domain" in notes else ""
 
 
 def run_command(results: Results, pair: str, tasks: Sequence[str], methods: Sequence[str]) -> str:
@@ -108,8 +114,11 @@ def can_run(method: str) -> bool:
     return method.partition(":")[0] in list_methods()
 
 
-def cell_notes(cells: Sequence[Cell]) -> list[str]:
-    """The notes of these cells, each once, with the cells it is about: `pair task` where it holds for all methods there."""
+def cell_notes(cells: Sequence[Cell], of_all_methods: bool = False) -> list[str]:
+    """The notes of these cells, each once, with the cells it is about: `pair task` where it holds for all methods there.
+
+    of_all_methods: only those that do; the others stand as footnotes elsewhere.
+    """
     about: dict[str, dict[tuple[str, str], list[str]]] = {}
     all_methods: dict[tuple[str, str], int] = {}
     for cell in cells:
@@ -123,5 +132,6 @@ def cell_notes(cells: Sequence[Cell]) -> list[str]:
             f"{pair} {task}" + ("" if len(methods) == all_methods[pair, task] else f" {', '.join(methods)}")
             for (pair, task), methods in places.items()
         ]
-        lines.append(f"{'; '.join(where)}: {note}.")
+        if not of_all_methods or all(len(methods) == all_methods[place] for place, methods in places.items()):
+            lines.append(f"{'; '.join(where)}: {note}.")
     return lines

@@ -1,12 +1,11 @@
 """The paper's table 5: CoSD-Tree by the data that its tree was trained on."""
 
 import re
-from typing import Any
 
 from cosd_eval.analysis import published as paper
 from cosd_eval.analysis.request import Request
 from cosd_eval.analysis.results import Cell
-from cosd_eval.analysis.selection import BENCHMARKS, benchmark_of, cell_notes, is_builtin, rows_of, run_command, scale_of
+from cosd_eval.analysis.selection import BENCHMARKS, benchmark_of, cell_notes, is_builtin, leak_of, rows_of, run_command, scale_of
 from cosd_eval.analysis.table import Block, Column, Figure, Row, Table
 
 # The paper's columns: as printed -> (data for `train tree`, samples). It does not say which MMLU or HumanEval documents.
@@ -39,25 +38,18 @@ def table5(request: Request) -> Table:
     return Table("table5", "Table 5: CoSD-Tree by training data", blocks, [*notes, *cell_notes(used), *_missing(request, blocks)])
 
 
+_LEARNED = re.compile(r"learned from (\d+) samples of (\S+)")  # a cell's note, written when it was run
+
+
 def trained_on(cell: Cell) -> str | None:
-    """`GSM8K(3)`: the training data and samples of a cosd-tree cell, from its identity; None for other methods."""
-    if cell.method_name != "cosd-tree":
+    """`GSM8K(3)`: the training data and samples of a cosd-tree cell, from its notes; None for other methods."""
+    found = next(filter(None, map(_LEARNED.search, cell.notes)), None)
+    if cell.method_name != "cosd-tree" or found is None:
         return None
-    data, samples = _find(cell.identity.get("method"), "data"), _find(cell.identity.get("method"), "samples")
-    if data is None:
-        return None
-    name = str(data).partition(":")[0].lower().replace("_", "")
-    printed = next((h.partition("(")[0] for h in COLUMNS if h.partition("(")[0].lower() == name.removeprefix("tiny")), str(data))
-    return f"{printed}({samples})" if samples is not None else printed
-
-
-def _find(content: Any, key: str) -> Any:
-    """The value of a key anywhere in nested dicts."""
-    if not isinstance(content, dict):
-        return None
-    if key in content and not isinstance(content[key], dict):
-        return content[key]
-    return next((found for value in content.values() if (found := _find(value, key)) is not None), None)
+    samples, data = found.groups()
+    name = data.partition(":")[0].lower().replace("_", "").removeprefix("tiny")
+    printed = next((h.partition("(")[0] for h in COLUMNS if h.partition("(")[0].lower() == name), data)
+    return f"{printed}({samples})"
 
 
 def _columns(headings: list[str], published: bool) -> list[Column]:
@@ -79,7 +71,7 @@ def _row(request: Request, pair: str, benchmark: str, task: str, trees: dict[str
         score = request.results.score(cell)
         if score:
             scale = scale_of(score.metric)
-            notes = tuple(note for note in cell.notes if "in-domain" in note)
+            notes = (leak_of(cell),) if leak_of(cell) else ()
             row[heading] = Figure(score.value * scale, None if score.stderr is None else score.stderr * scale, score.n, notes)
     if request.published and pair == "pair3":
         for heading in COLUMNS:

@@ -228,29 +228,28 @@ def test_gp_irt_and_plain_means_do_not_share_a_column(results: Results) -> None:
     assert any(note.startswith("toy tinyGSM8k: plain mean") for note in table.notes)
 
 
-def test_a_tree_trained_in_domain_is_marked(results: Results) -> None:
+def test_a_tree_trained_in_domain_is_marked_everywhere(results: Results) -> None:
     from dataclasses import replace
 
-    trees = [
-        replace(
-            c,
-            method=f"cosd-tree:tree={name}.json",
-            notes=notes,
-            identity={**c.identity, "method": {"method": "cosd-tree", "tree": tree}},
-        )
-        for c in results.cells
-        if c.method == "cosd-rule"
-        for name, notes, tree in (
-            ("in", ("tree trained in-domain",) if c.task == "gsm8k" else (), {"data": "gsm8k:train", "samples": 3}),
-            ("out", (), {"data": "alpaca_eval", "samples": 3}),
-        )
-    ]
-    both = Results(results.folder, (*results.cells, *trees))
-    assert row(build_table("table2", both, pairs=["toy"]), 0, task="gsm8k")["cosd-tree"].notes == (
-        "this is cosd-tree:tree=out.json",
+    def trees(file: str, data: str, samples: int) -> list[Any]:
+        label = f"cosd-tree:tree={file}.json"
+        learned = f"{label} learned from {samples} samples of {data} (seed 0)"
+        inside = (f"TRAINED IN-DOMAIN: {label} learned from {data}",)
+        cells = [c for c in results.cells if c.method == "cosd-rule"]
+        return [replace(c, method=label, notes=(learned, *(inside if data.startswith(c.task) else ()))) for c in cells]
+
+    inside, outside = trees("in", "gsm8k:train", 3), trees("out", "alpaca_eval", 3)
+    both = Results(results.folder, (*results.cells, *inside, *outside))
+    chosen = row(build_table("table2", both, pairs=["toy"]), 0, task="gsm8k")["cosd-tree"]
+    assert "this is cosd-tree:tree=out.json" in chosen.notes and not any("IN-DOMAIN" in note for note in chosen.notes)
+    alone = Results(results.folder, (*results.cells, *inside))
+    assert any(
+        "IN-DOMAIN" in note for note in row(build_table("table2", alone, pairs=["toy"]), 0, task="gsm8k")["cosd-tree"].notes
     )
-    alone = Results(results.folder, (*results.cells, *trees[::2]))
-    marked = row(build_table("table2", alone, pairs=["toy"]), 0, task="gsm8k")["cosd-tree"]
-    assert "tree trained in-domain" in marked.notes
     five = row(build_table("table5", both, pairs=["toy"]), 0, task="gsm8k")
-    assert five["GSM8K(3)"].notes == ("tree trained in-domain",) and five["AlpacaEval(3)"].value == 70
+    assert five["GSM8K(3)"].notes == ("in-domain",) and five["AlpacaEval(3)"].value == 70 and not five["AlpacaEval(3)"].notes
+    for name in ("evidence", "oracle", "cost"):
+        text = render(build_table(name, alone, pairs=["toy"]), "text")
+        assert "trained on" in text and "in-domain" in text, name
+    marked = [r for r in json.loads(render(build_table("scores", alone), "json")) if r["note"]]
+    assert {(r["method"], r["task"], r["note"]) for r in marked} == {("cosd-tree:tree=in.json", "gsm8k", "in-domain")}
