@@ -189,7 +189,13 @@ class Loop:
         chunks = [Chunk(r.slot, (r.tokens + r.pending)[held[r.slot] :]) for r in rows]
         prefill = [held[r.slot] == 0 for r in rows]
         output = self.draft.run(chunks, share=self.options.share_prefix)
-        view = look(output.logits, output.hidden, whole=self.method.needs_distribution, states=self.method.needs_hidden)
+        view = look(
+            output.logits,
+            output.hidden,
+            who=self.draft.name,
+            whole=self.method.needs_distribution,
+            states=self.method.needs_hidden,
+        )
         certain = self.method.certain(view).tolist() if self.options.gate or not self.method.asks else [False] * len(rows)
         committed = 0
         total = sum(len(c.tokens) for c in chunks)
@@ -249,7 +255,7 @@ class Loop:
         chunks = [Chunk(r.slot, (r.tokens + r.pending)[held[r.slot] :], len(r.pending) + 1) for r in rows]
         prefill = [held[r.slot] == 0 for r in rows]
         output = member.run(chunks, share=self.options.share_prefix)
-        view = look(output.logits, output.hidden, whole=self.method.needs_distribution)
+        view = look(output.logits, output.hidden, who=member.name, whole=self.method.needs_distribution)
         total, start, answers = sum(len(c.tokens) for c in chunks), 0, []
         for row, chunk, fill in zip(rows, chunks, prefill, strict=True):
             seconds = output.seconds * len(chunk.tokens) / total

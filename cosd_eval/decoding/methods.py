@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from cosd_eval.errors import NumericalError
+
 SLICE = 64  # positions whose float32 distributions are held at once
 
 
@@ -20,7 +22,7 @@ class View:
     """What one member says at n prefixes.
 
     top [n]: its first choice; probability [n]: softmax probability of that, float32. Where asked for:
-    target [n]: log-probability of a given token; distribution [n, vocabulary]: log-probabilities, float32;
+    target [n]: log-probability of a given token; distribution [n, vocabulary]: probabilities, float32;
     hidden [n, width]: the last hidden state.
     """
 
@@ -44,18 +46,25 @@ class View:
         return View(*(None if c[0] is None else torch.cat(c) for c in columns))  # type: ignore[arg-type]
 
 
-def look(logits: Tensor, hidden: Tensor, *, targets: Tensor | None = None, whole: bool = False, states: bool = False) -> View:
-    """The view behind logits [n, vocabulary]; softmax at temperature 1 in float32, whatever the model's dtype."""
+def look(
+    logits: Tensor, hidden: Tensor, *, who: str = "?", targets: Tensor | None = None, whole: bool = False, states: bool = False
+) -> View:
+    """The view of member `who` behind logits [n, vocabulary]; softmax at temperature 1 in float32, whatever the model's dtype.
+
+    Raises NumericalError if logits are not numbers.
+    """
     columns: list[tuple[Tensor, ...]] = []
     for start in range(0, logits.shape[0], SLICE):
         scores = logits[start : start + SLICE].float()
         total = scores.logsumexp(-1)
+        if not torch.isfinite(total).all():
+            raise NumericalError(f"Member {who} gave logits that are not numbers: try --dtype float32, or check its weights.")
         best, top = scores.max(-1)
         column = [top, (best - total).exp()]
         if targets is not None:
             column.append(scores.gather(-1, targets[start : start + SLICE, None])[:, 0] - total)
         if whole:
-            column.append(scores - total[:, None])
+            column.append((scores - total[:, None]).exp_())
         columns.append(tuple(column))
     joined = (
         [torch.cat(c) for c in zip(*columns, strict=True)]
@@ -157,12 +166,10 @@ class Average(Method):
         self.asks = tuple(range(1, len(weights)))
 
     def choose(self, views: Views) -> Choice:
-        tokens = []
-        for start in range(0, views[0].top.shape[0], SLICE):
-            here = slice(start, start + SLICE)
-            parts = (w * _distribution(views[m])[here].exp() for m, w in enumerate(self.weights))
-            tokens.append(torch.stack(list(parts)).sum(0).argmax(-1))
-        token = torch.cat(tokens) if tokens else views[0].top
+        mixture = self.weights[0] * _distribution(views[0])
+        for member, weight in enumerate(self.weights[1:], 1):
+            mixture.add_(_distribution(views[member]), alpha=weight)
+        token = mixture.argmax(-1)
         author = torch.full_like(token, -1)
         for member in reversed(range(len(self.weights))):
             author[views[member].top == token] = member

@@ -140,7 +140,10 @@ def _look(
         yield Positions(
             [(r, i) for _, r, i in here],
             targets,
-            {m: look(o.logits[rows], o.hidden[rows], targets=targets, whole=whole, states=True) for m, o in outputs.items()},
+            {
+                m: look(o.logits[rows], o.hidden[rows], who=members[m].name, targets=targets, whole=whole, states=True)
+                for m, o in outputs.items()
+            },
         )
 
 

@@ -15,7 +15,7 @@ from cosd_eval.decoding.member import Member
 from cosd_eval.errors import NumericalError, PromptTooLong
 from cosd_eval.records import Decoded
 
-TOKENS = 24
+TOKENS = 16
 STUMP = methods.TreeNodes((0, -1, 1, -1, -1), (0.6, 0, 0.3, 0, 0), (2, 0, 3, 0, 0), (1, 0, 4, 0, 0), (0, 0, 0, 0, 1))
 
 
@@ -91,11 +91,11 @@ def trio() -> tuple[list[Any], list[Member]]:
 def test_every_method_writes_what_the_plain_reference_writes(architecture: str) -> None:
     plain = tiny_models.models_like(architecture, 2, seed=3)
     members = members_of(tiny_models.models_like(architecture, 2, seed=3))
-    texts = tiny_models.prompts(4, shared="abcabcabcabcabcabcabc")
+    texts = tiny_models.prompts(3, shared="abcabcabcabcabcabcabc")
     disagreements = 0
     for name, (method, choose) in TWO.items():
         expected = [reference.generate(plain, choose, tiny_models.encode(t), TOKENS) for t in texts]
-        for options in SCHEDULES[:4]:
+        for options in SCHEDULES[2:4]:
             assert texts_of(run(members, method, texts, options)) == expected, (name, options)
         disagreements += name == "cosd-rule-eager" and expected != texts_of(run(members, methods.Alone(0), texts))
     assert disagreements, "these models never disagree, so this test shows nothing"
@@ -104,7 +104,7 @@ def test_every_method_writes_what_the_plain_reference_writes(architecture: str) 
 @pytest.mark.parametrize("name", TWO)
 def test_no_schedule_changes_what_is_written(pair: tuple[list[Any], list[Member]], name: str) -> None:
     method, choose = TWO[name]
-    texts = tiny_models.prompts(9, seed=1, shared="zyxwvutsrqponmlkjihg")
+    texts = tiny_models.prompts(6, seed=1, shared="zyxwvutsrqponmlkjihg")
     expected = [reference.generate(pair[0], choose, tiny_models.encode(t), TOKENS) for t in texts]
     for options in SCHEDULES:
         results = run(pair[1], method, texts, options)

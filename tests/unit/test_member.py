@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from cosd_eval.decoding import member as member_module
-from cosd_eval.decoding import sharing
+from cosd_eval.decoding import packing, sharing
 from cosd_eval.decoding.cache import Rows
 from cosd_eval.decoding.member import Chunk, Member
 
@@ -85,3 +85,16 @@ def test_common_prefix() -> None:
     assert sharing.common_prefix([1, 2, 3], [1, 2, 3]) == 3
     assert sharing.common_prefix([], [1]) == 0
     assert sharing.common_prefix([2], [1]) == 0
+
+
+@pytest.mark.parametrize("architecture", ["llama", "qwen2", "mistral"])
+def test_packed_layers_give_the_same_logits_in_float32(architecture: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not packing.can_pack():
+        pytest.skip("this build of PyTorch has no oneDNN")
+    monkeypatch.setattr(packing, "SMALLEST", 0)
+    plain = tiny_models.model(architecture, 1)
+    own = Member(tiny_models.model(architecture, 1), tiny_models.tokenizer(), "m")
+    kinds = [type(layer).__name__ for layer in own.model.modules()]
+    assert kinds.count("PackedGatedBlock") == 2 and kinds.count("Linear") == 0
+    own.open(1)
+    assert same(own.run([Chunk(0, IDS, len(IDS))]).logits, fresh(plain, IDS))
