@@ -49,9 +49,10 @@ def rows_of(results: Results, pair: str) -> dict[tuple[str, str, str], list[Cell
 
 
 def estimator(cell: Cell) -> str:
-    """How tinyBenchmarks items became a score, told from the cell's notes: "gp-IRT", "plain mean", or "" for other tasks."""
-    notes = " ".join([*cell.notes, *(s.note for s in cell.recorded if s.subtask is None)]).lower()
-    return "plain mean" if "plain mean" in notes else "gp-IRT" if "gp-irt" in notes else ""
+    """How tinyBenchmarks items become the score shown: "gp-IRT" or "plain mean"; "" for other tasks."""
+    if cell.primary is not None and cell.primary[0].endswith("_gpirt"):
+        return "gp-IRT"
+    return "plain mean" if cell.task.startswith("tiny") else ""
 
 
 def benchmark_of(task: str) -> str | None:

@@ -61,10 +61,10 @@ def score_interval(values: Sequence[float], groups: Sequence[Any] | None = None)
     """
     x = _floats(values)
     sums, sizes = by_group(x, groups)
-    interval = bootstrap_mean(sums, sizes)
-    if _right_wrong(x) and (len(sums) == len(x) or interval.stderr == 0):
+    if _right_wrong(x) and (len(sums) == len(x) or x.min() == x.max()):
         low, high = proportion_confint(x.sum(), len(x), alpha=1 - LEVEL, method="wilson")
         return Interval(float(x.mean()), _standard_error(x), float(low), float(high), "wilson")
+    interval = bootstrap_mean(sums, sizes)
     return _within(interval, 0.0, 1.0) if x.min() >= 0 and x.max() <= 1 else interval
 
 

@@ -1,6 +1,7 @@
 """One decoded output for the terminal: who wrote each token, what was turned down, with which probabilities."""
 
 from collections.abc import Mapping, Sequence
+from itertools import accumulate
 from typing import Any
 
 from rich.console import Group, RenderableType
@@ -23,7 +24,7 @@ def render_trace(decoded: Mapping[str, Any], member_names: Sequence[str], every_
     return Group(
         _legend(member_names),
         Text(),
-        _output(seen),
+        _output(seen, decoded["text"]),
         Text(),
         _tokens(seen, member_names, every_token),
         _summary(decoded, counters),
@@ -60,9 +61,15 @@ def _legend(names: Sequence[str]) -> Text:
     return legend.append("[-turned down-]", _REJECTED).append("   mixture").append("~", _MIXTURE)
 
 
-def _output(seen: Mapping[str, Any]) -> Text:
+def _output(seen: Mapping[str, Any], text: str) -> Text:
+    """The tokens; those after the answer (a stop string and what came with it) follow a sign of their own."""
     output, authors = Text(), seen["author"]
+    starts = list(accumulate((len(piece) for piece in seen["text"]), initial=0))[:-1]
+    whole = "".join(seen["text"]).startswith(text)
+    after = next((i for i, start in enumerate(starts) if start >= len(text)), None) if whole else None
     for i, piece in enumerate(seen["text"]):
+        if i == after:
+            output.append("⏹", "dim")
         rejected = turned_down(seen, i)
         if rejected is not None:
             output.append(f"[-{_one_line(rejected)}-]", _REJECTED)

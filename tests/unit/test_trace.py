@@ -68,6 +68,12 @@ def test_model_output_cannot_steer_the_terminal(decoded: dict[str, Any]) -> None
     assert visible("a\nb\tc") == "a\nb\tc"
 
 
+def test_what_follows_a_stop_string_is_told_apart(decoded: dict[str, Any]) -> None:
+    assert "⏹" not in shown(decoded)
+    assert " add¹ 2⏹ =[-" in shown({**decoded, "text": "We add 2", "finish": "stop"})
+    assert "We⏹[-" in shown({**decoded, "text": "We", "finish": "stop"})
+
+
 def test_an_empty_output_renders(decoded: dict[str, Any]) -> None:
     empty = {key: [] for key in decoded["provenance"]}
     text = shown({**decoded, "provenance": empty, "counters": {**decoded["counters"], "output_tokens": 0}})
