@@ -21,6 +21,7 @@ from cosd_eval.analysis.selection import (
     scale_of,
 )
 from cosd_eval.analysis.table import Block, Column, Figure, Row, Table
+from cosd_eval.records import Score
 
 _READ = (
     "Percentages ± standard error. Worst-case regret: the most points that a method falls short of the better member in any row."
@@ -150,12 +151,7 @@ def _row(layout: Layout, request: Request, entry: Entry, known_as: str | None) -
         score = scores.get(method)
         if score:
             cell, scale = cells[method], scale_of(score.metric)
-            notes = [note for note in cell.notes if note not in shared] + ([score.note] if score.note else [])
-            notes += (
-                [f"this is {cell.method}"]
-                if cell.method != method and method not in layout.headings and cell.member_index is None
-                else []
-            )
+            notes = _footnotes(layout, method, cell, score, shared, entry.estimator)
             notes += [f"n = {score.n}"] if len(counts) > 1 else []
             row[method] = Figure(
                 score.value * scale, None if score.stderr is None else score.stderr * scale, score.n, tuple(notes)
@@ -163,6 +159,14 @@ def _row(layout: Layout, request: Request, entry: Entry, known_as: str | None) -
         if request.published:
             _beside(layout, row, entry.benchmark, method, known_as)
     return row
+
+
+def _footnotes(layout: Layout, method: str, cell: Cell, score: Score, shared: set[str], estimator: str) -> list[str]:
+    """What is to be said of this figure alone: not what its whole row shares, or the column `scored by` says."""
+    notes = [note for note in cell.notes if note not in shared]
+    notes += [score.note] if score.note and not (estimator and score.note.startswith(estimator)) else []
+    another = cell.method != method and method not in layout.headings and cell.member_index is None
+    return notes + ([f"this is {cell.method}"] if another else [])
 
 
 def _beside(layout: Layout, row: Row, benchmark: str, method: str, known_as: str | None, computed: float | None = None) -> None:

@@ -73,9 +73,11 @@ def _output(seen: Mapping[str, Any], text: str) -> Text:
         rejected = turned_down(seen, i)
         if rejected is not None:
             output.append(f"[-{_one_line(rejected)}-]", _REJECTED)
-        output.append(visible(piece), _style(authors[i]))
+        words = visible(piece).rstrip("\n")
+        output.append(words, _style(authors[i]))
         if i + 1 == len(authors) or authors[i + 1] != authors[i] or turned_down(seen, i + 1) is not None:
             output.append(mark(authors[i]))
+        output.append(visible(piece)[len(words) :])
     return output
 
 

@@ -74,6 +74,11 @@ def test_what_follows_a_stop_string_is_told_apart(decoded: dict[str, Any]) -> No
     assert "We⏹[-" in shown({**decoded, "text": "We", "finish": "stop"})
 
 
+def test_a_number_stands_on_the_line_of_its_token(decoded: dict[str, Any]) -> None:
+    decoded["provenance"]["text"][1] = " add\n"
+    assert " add¹\n 2 =" in shown(decoded)
+
+
 def test_an_empty_output_renders(decoded: dict[str, Any]) -> None:
     empty = {key: [] for key in decoded["provenance"]}
     text = shown({**decoded, "provenance": empty, "counters": {**decoded["counters"], "output_tokens": 0}})

@@ -170,7 +170,12 @@
       node.tip = () => describe(task, output, i);
       box.append(node);
       const next = i + 1 < output.text.length ? output.author[i + 1] : null;
-      if (author !== 0 && (next !== author || i + 1 in output.turned)) box.append(make("span", "sign", author < 0 ? "~" : String(author)));
+      if (author === 0 || (next === author && !(i + 1 in output.turned))) return;
+      const sign = make("span", "sign", author < 0 ? "~" : String(author));
+      const ends = piece.match(/\n+$/);   // the sign stands on the line of its token
+      if (!ends) { box.append(sign); return; }
+      node.textContent = piece.slice(0, -ends[0].length);
+      node.append(sign, ends[0]);
     });
     if (!output.text.length) box.append(make("span", "small", "(nothing)"));
     return box;
@@ -239,9 +244,9 @@
     showTip(next);
   }
 
-  $("document").addEventListener("mouseover", e => { if (e.target.tip) showTip(e.target); else hideTip(); });
+  $("document").addEventListener("mouseover", e => { const node = e.target.closest(".token"); if (node) showTip(node); else hideTip(); });
   $("document").addEventListener("mouseleave", hideTip);
-  $("document").addEventListener("click", e => { if (e.target.tip) showTip(e.target); });
+  $("document").addEventListener("click", e => { const node = e.target.closest(".token"); if (node) showTip(node); });
   $("document").addEventListener("focusout", hideTip);
   $("document").addEventListener("keydown", e => {
     const box = e.target.closest(".out");
