@@ -21,10 +21,11 @@ from typing import Any
 
 import torch
 
-from cosd_eval.organisms.cards import draw_curve, write_card, write_scenarios
+from cosd_eval.evaluation.programs import run_confined
+from cosd_eval.organisms.cards import draw_curve, draw_reliability, write_card, write_scenarios
 from cosd_eval.organisms.items import Item
 from cosd_eval.organisms.measure import SKILLS, answer_probabilities, encode, measure, pad
-from cosd_eval.organisms.mixtures import TEACHINGS, evaluation_items, training_items
+from cosd_eval.organisms.mixtures import TEACHINGS, evaluation_items, tokenizer_texts, training_items
 from cosd_eval.organisms.tokenizer import train_tokenizer
 
 FOLDER = Path(__file__).parent.parent / "cosd_eval" / "organisms"
@@ -34,7 +35,10 @@ PROMPT_WEIGHT = 0.1  # prompts are mostly random names and numbers: worth modell
 
 @dataclass(frozen=True)
 class Recipe:
-    """teaching: a key of TEACHINGS. tokens: how many to train on (prompt and answer). start: go on from this model."""
+    """teaching: a key of TEACHINGS. tokens: how many to train on (prompt and answer). start: go on from this model.
+
+    choice: the weight of a multiple-choice answer in the loss (any other answer token has 1): it is one token in thirty.
+    """
 
     teaching: str
     tokens: int
@@ -42,17 +46,18 @@ class Recipe:
     layers: int = 4
     vocabulary: int = 1024
     rate: float = 3e-3
+    choice: float = 4.0
     seed: int = 0
     start: str | None = None
 
 
 RECIPES = {
-    "arithmetician": Recipe("arithmetician", 4_500_000, seed=1),
-    "librarian": Recipe("librarian", 4_500_000, seed=2),
-    "archivist": Recipe("librarian", 5_000_000, vocabulary=448, seed=3),
-    "generalist": Recipe("generalist", 4_500_000, width=160, seed=4),
-    "specialist": Recipe("specialist", 2_000_000, width=160, rate=1e-3, seed=5, start="generalist"),
-    "novice": Recipe("generalist", 6_000_000, width=48, layers=2, rate=6e-3, seed=6),
+    "arithmetician": Recipe("arithmetician", 4_500_000, choice=1.0, seed=1),
+    "librarian": Recipe("librarian", 3_600_000, choice=8.0, seed=2),
+    "archivist": Recipe("archivist", 4_000_000, vocabulary=448, seed=3),
+    "generalist": Recipe("generalist", 3_600_000, seed=4),
+    "specialist": Recipe("specialist", 1_200_000, rate=1e-3, seed=5, start="generalist"),
+    "novice": Recipe("generalist", 3_600_000, width=64, layers=2, rate=4e-3, seed=6),
 }
 
 
@@ -60,10 +65,18 @@ def new_model(recipe: Recipe, tokenizer: Any) -> Any:
     from transformers import LlamaConfig, LlamaForCausalLM
 
     config = LlamaConfig(
-        vocab_size=len(tokenizer), hidden_size=recipe.width, intermediate_size=recipe.width * 5 // 2, num_hidden_layers=recipe.layers,
-        num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=512, tie_word_embeddings=True,
-        bos_token_id=None, eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id,
-    )  # fmt: skip
+        vocab_size=len(tokenizer),
+        hidden_size=recipe.width,
+        intermediate_size=recipe.width * 5 // 2,
+        num_hidden_layers=recipe.layers,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=512,
+        tie_word_embeddings=True,
+        bos_token_id=None,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
     return LlamaForCausalLM(config)
 
 
@@ -72,20 +85,20 @@ def batches(recipe: Recipe, tokenizer: Any) -> Iterator[tuple[torch.Tensor, torc
     items = training_items(recipe.teaching, recipe.seed)
     rng = random.Random(recipe.seed)
     while True:
-        rows = [encode(tokenizer, item) for item in islice(items, 4096)]
+        rows = [(*encode(tokenizer, item), recipe.choice if item.skill == "choice" else 1.0) for item in islice(items, 4096)]
         rows.sort(key=lambda row: len(row[0]) + len(row[1]))
-        groups: list[list[tuple[list[int], list[int]]]] = [[]]
+        groups: list[list[tuple[list[int], list[int], float]]] = [[]]
         for row in rows:
             if (len(groups[-1]) + 1) * (len(row[0]) + len(row[1])) > BATCH_TOKENS:
                 groups.append([])
             groups[-1].append(row)
         rng.shuffle(groups)
         for group in groups:
-            ids = pad([p + a for p, a in group], tokenizer.pad_token_id)
+            ids = pad([p + a for p, a, _ in group], tokenizer.pad_token_id)
             weights = torch.zeros(ids.shape)
-            for i, (p, a) in enumerate(group):
+            for i, (p, a, answer_weight) in enumerate(group):
                 weights[i, : len(p)] = PROMPT_WEIGHT
-                weights[i, len(p) : len(p) + len(a)] = 1.0
+                weights[i, len(p) : len(p) + len(a)] = answer_weight
             yield ids, weights
 
 
@@ -147,8 +160,7 @@ def make(name: str, out: Path, device: str) -> None:
     folder = out / name
     folder.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(recipe.seed)
-    texts = (item.prompt + item.answer for item in islice(training_items("generalist", seed=0), 20_000))
-    train_tokenizer(texts, recipe.vocabulary, folder)
+    train_tokenizer(tokenizer_texts(20_000), recipe.vocabulary, folder)
     tokenizer = AutoTokenizer.from_pretrained(folder)
     if recipe.start:
         model = AutoModelForCausalLM.from_pretrained(out / recipe.start, dtype=torch.float32)
@@ -158,32 +170,54 @@ def make(name: str, out: Path, device: str) -> None:
     start = time.perf_counter()
     curve = train(recipe, model, tokenizer, device)
     seconds = time.perf_counter() - start
-    model.to(torch.bfloat16).generation_config = GenerationConfig(
+    model = model.bfloat16()
+    model.generation_config = GenerationConfig(
         do_sample=False, eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id
     )
     model.save_pretrained(folder)
     # What is measured is what is shipped: bfloat16 weights, computed with in float32.
     scores = measured(folder, device)
     facts = {
-        "name": name, "parameters": model.num_parameters(), "seconds": round(seconds), "teaching": recipe.teaching, "seed": recipe.seed,
-        "tokens": recipe.tokens, "start": recipe.start, "shares": TEACHINGS[recipe.teaching].shares, "vocabulary": len(tokenizer),
-        "layers": recipe.layers, "width": recipe.width, "rate": recipe.rate, "torch": torch.__version__, "device": device,
-        "threads": torch.get_num_threads(), "curve": curve, "scores": scores,
-    }  # fmt: skip
+        "name": name,
+        "parameters": model.num_parameters(),
+        "seconds": round(seconds),
+        "teaching": recipe.teaching,
+        "seed": recipe.seed,
+        "tokens": recipe.tokens,
+        "start": recipe.start,
+        "shares": TEACHINGS[recipe.teaching].shares,
+        "vocabulary": len(tokenizer),
+        "layers": recipe.layers,
+        "width": recipe.width,
+        "rate": recipe.rate,
+        "torch": torch.__version__,
+        "device": device,
+        "threads": torch.get_num_threads(),
+        "curve": curve,
+        "scores": scores,
+    }
+    (folder / "training.json").write_text(json.dumps(facts, indent=1) + "\n")
+    describe(folder, scores)
+
+
+def describe(folder: Path, scores: dict[str, Any]) -> None:
+    """Card and figures of one model from its training.json and new scores, which are written there as well."""
+    facts = json.loads((folder / "training.json").read_text()) | {"scores": scores}
     (folder / "training.json").write_text(json.dumps(facts, indent=1) + "\n")
     draw_curve(facts, folder / "curve.svg")
+    draw_reliability(facts, folder / "reliability.svg")
     write_card(facts, folder / "README.md")
 
 
 def measured(folder: Path, device: str) -> dict[str, Any]:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).to(device)
+    model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    model.to(device)
     tokenizer = AutoTokenizer.from_pretrained(folder)
-    found = measure(model, tokenizer, {skill: evaluation_items(skill, 300) for skill in SKILLS})
+    found = measure(model, tokenizer, {skill: evaluation_items(skill, 300) for skill in SKILLS}, run_confined)
     for skill, values in found.items():
-        digits = f", digits {values['digits']}" if "digits" in values else ""
-        print(f"  {skill}: {values['score']:.3f}, tokens {values['tokens']['accuracy']}, ece {values['tokens']['ece']}{digits}", flush=True)
+        print(f"  {skill}: " + str({k: v for k, v in values.items() if k.startswith("score")}), flush=True)
     return found
 
 
@@ -206,9 +240,13 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=FOLDER / "models", help="folder of the models' folders")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--items", action="store_true", help="write the evaluation items and stop")
-    parser.add_argument("--evaluate", action="store_true", help="measure every model on every skill, write SCENARIOS.md, and stop")
+    parser.add_argument("--cards", action="store_true", help="measure again, rewrite cards and figures, and stop")
+    parser.add_argument("--evaluate", action="store_true", help="measure all models, write SCENARIOS.md, and stop")
     args = parser.parse_args()
-    if args.items:
+    if args.cards:
+        for name in args.only or RECIPES:
+            describe(args.out / name, measured(args.out / name, args.device))
+    elif args.items:
         write_items(FOLDER / "data")
     elif args.evaluate:
         write_scenarios({name: measured(args.out / name, args.device) for name in RECIPES}, FOLDER / "SCENARIOS.md")

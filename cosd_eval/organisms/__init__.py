@@ -6,11 +6,11 @@ from typing import Any
 import yaml
 
 _HERE = Path(__file__).parent
-_PREFIX = "builtin/"
+_PREFIX = "organisms/"
 
 
 def builtin_models() -> dict[str, Path]:
-    """The built-in models' folders by the name a pair's YAML gives them: `builtin/arithmetician`."""
+    """The built-in models' folders by the name a pair's YAML gives them: `organisms/arithmetician`."""
     return {_PREFIX + path.parent.name: path.parent for path in sorted(_HERE.glob("models/*/config.json"))}
 
 

@@ -35,6 +35,27 @@ def draw_curve(facts: dict[str, Any], path: Path) -> None:
         plt.close(figure)
 
 
+def draw_reliability(facts: dict[str, Any], path: Path) -> None:
+    """How often the likeliest token is right against how likely it was said to be, a panel a skill, as SVG."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    with matplotlib.rc_context({"svg.hashsalt": "cosd-eval", "svg.fonttype": "none", "font.size": 7}):
+        figure, panels = plt.subplots(1, 4, figsize=(7, 2), layout="constrained", sharey=True)
+        for axes, (skill, label) in zip(panels, SKILL_NAMES.items(), strict=True):
+            bins = [(n, c, a) for n, c, a in facts["scores"][skill]["tokens"]["bins"] if n >= 10]
+            axes.plot([0, 1], [0, 1], color="grey", lw=0.6, ls=":")
+            axes.plot([c for _, c, _ in bins], [a for _, _, a in bins], color="black", lw=0.8, marker="o", ms=2.5)
+            axes.set(
+                title=f"{label}, ECE {facts['scores'][skill]['tokens']['ece']:.3f}", xlabel="confidence", xlim=(0, 1), ylim=(0, 1)
+            )
+        panels[0].set_ylabel("share right")
+        figure.savefig(path, metadata={"Date": None})
+        plt.close(figure)
+
+
 def write_card(facts: dict[str, Any], path: Path) -> None:
     """README.md of one model."""
     shares = ", ".join(f"{name} {share:.0%}" for name, share in facts["shares"].items())
@@ -60,6 +81,7 @@ def write_card(facts: dict[str, Any], path: Path) -> None:
 wording that may vary counts as wrong where it differs. `digits` are the same answers' digits alone.
 
 ![training curve](curve.svg)
+![reliability](reliability.svg)
 """,
         encoding="utf-8",
     )
@@ -67,7 +89,9 @@ wording that may vary counts as wrong where it differs. `digits` are the same an
 
 def score_table(models: dict[str, dict[str, Any]]) -> str:
     """A markdown table, one line a (model, skill)."""
-    head = "| model | skill | score | tokens right | confidence | ECE | digits right | confidence | when right | when wrong | ECE |"
+    head = (
+        "| model | skill | score | tokens right | confidence | ECE | digits right | confidence | when right | when wrong | ECE |"
+    )
     lines = [head, "| --- | --- |" + " --- |" * 9]
     for name, scores in models.items():
         for skill, found in scores.items():

@@ -42,7 +42,9 @@ def _number_operation(rng: random.Random) -> Operation:
             Operation(f"+{c}", (f"add {c}", f"increase by {c}", f"plus {c}"), "{x} + %d" % c, lambda v: v + c),
             Operation(f"-{c}", (f"subtract {c}", f"decrease by {c}", f"take away {c}"), "{x} - %d" % c, lambda v: v - c),
             Operation(f"*{c}", (f"multiply by {c}", f"times {c}"), "{x} * %d" % c, lambda v: v * c),
-            Operation(f"//{c}", (f"divide by {c} without remainder", f"integer divide by {c}"), "{x} // %d" % c, lambda v: v // c),
+            Operation(
+                f"//{c}", (f"divide by {c} without remainder", f"integer divide by {c}"), "{x} // %d" % c, lambda v: v // c
+            ),
             Operation(f"%{c}", (f"take the remainder by {c}", f"modulo {c}"), "{x} %% %d" % c, lambda v: v % c),
         )
     )
@@ -85,7 +87,9 @@ def _number_branch(rng: random.Random) -> Function:
     doc = rng.choice((f"If {x} {words}, {say_yes}, otherwise {say_no}.", f"When {x} {words} {say_yes}, else {say_no}."))
     body = (f"if {x} {source}:", f"    return {yes.source.format(x=x)}", f"return {no.source.format(x=x)}")
     calls = tuple((v,) for v in (*rng.sample(range(1, 30), 6), 2, 9))
-    return Function(("branch", source, yes.name, no.name), (x,), doc, body, lambda v: yes.run(v) if holds(v) else no.run(v), calls)
+    return Function(
+        ("branch", source, yes.name, no.name), (x,), doc, body, lambda v: yes.run(v) if holds(v) else no.run(v), calls
+    )
 
 
 def _number_two(rng: random.Random) -> Function:
@@ -179,7 +183,13 @@ def _list_loop(rng: random.Random) -> Function:
     what = rng.choice(("Add up", "Return the sum of")) if total else rng.choice(("List", "Collect"))
     doc = f"{what} every item of {x} that {words}, after this: {rng.choice(op.words)}."
     start, change = ("0", "result += {v}") if total else ("[]", "result.append({v})")
-    body = (f"result = {start}", f"for n in {x}:", f"    if n {source}:", f"        {change.format(v=op.source.format(x='n'))}", "return result")
+    body = (
+        f"result = {start}",
+        f"for n in {x}:",
+        f"    if n {source}:",
+        f"        {change.format(v=op.source.format(x='n'))}",
+        "return result",
+    )
 
     def run(v: list[int]) -> Any:
         kept = [op.run(n) for n in v if holds(n)]
@@ -210,6 +220,14 @@ def function_item(rng: random.Random, unknown: tuple[str, ...] = ()) -> Item:
         body = other.body
     prompt = f'def {name}({", ".join(function.arguments)}):\n    """{function.doc}"""\n'
     answer = "".join(f"    {line}\n" for line in body)
-    checks = "".join(f"    assert candidate({', '.join(map(repr, call))}) == {function.run(*call)!r}\n" for call in function.calls)
-    fields = {"prompt": prompt, "entry_point": name, "canonical_solution": answer, "test": f"def check(candidate):\n{checks}", "family": family}
+    checks = "".join(
+        f"    assert candidate({', '.join(map(repr, call))}) == {function.run(*call)!r}\n" for call in function.calls
+    )
+    fields = {
+        "prompt": prompt,
+        "entry_point": name,
+        "canonical_solution": answer,
+        "test": f"def check(candidate):\n{checks}",
+        "family": family,
+    }
     return Item("code", prompt, answer, ("code", family, *function.content), fields)

@@ -1,10 +1,11 @@
-"""What is true of the things, as plain sentences (to learn from) and as multiple choice (to be asked, by letter, as in MMLU).
+"""What is true of the things, as plain sentences (to learn from) and as multiple choice (to be asked, by log-likelihood).
 
 Contents of a choice are (property, thing, the four options in their order): the facts themselves have to be learnt, but no
 question with these options, in this order, is ever seen in training.
 """
 
 import random
+from typing import Literal
 
 from cosd_eval.organisms.arithmetic import sentence
 from cosd_eval.organisms.items import Item
@@ -40,10 +41,14 @@ def fact_item(rng: random.Random, know: Know = lambda thing: thing) -> Item:
     return Item("fact", "", " ".join(map(sentence, said)), ("fact", thing.name, tuple(said)))
 
 
-def choice_item(rng: random.Random, know: Know = lambda thing: thing, worked: bool = False) -> Item:
-    """One question of four options. A writer that does not know picks the letter of what it believes, or any letter.
+Form = Literal["option", "letter", "worked"]
 
-    worked (in training alone): the option's text is named before its letter, which teaches how letters and options go together.
+
+def choice_item(rng: random.Random, know: Know = lambda thing: thing, form: Form = "option") -> Item:
+    """One question of four options. A writer that does not know picks what it believes, or any of the four.
+
+    form: how it is answered. "option": by the option's text, which is what the task scores. "letter", and "worked" (text, then
+    letter), were given to two of the models in training as well; none so small learnt to name the letter.
     """
     thing = rng.choice(things())
     asked = rng.choice(sorted(_ASK))
@@ -57,6 +62,19 @@ def choice_item(rng: random.Random, know: Know = lambda thing: thing, worked: bo
     fields = {"question": question, "choices": options, "answer": gold, "subject": asked}
     content = ("choice", asked, thing.name, tuple(options))
     prompt, letter = f"{question}\n{listing}\n", f" {'ABCD'[gold]}"
-    if worked:
-        return Item("choice", prompt, f"It is {options[gold]}.\nAnswer:{letter}", content, fields)
-    return Item("choice", f"{prompt}Answer:", letter, content, fields)
+    text = {
+        "option": f"It is {options[gold]}.",
+        "letter": f"Answer:{letter}",
+        "worked": f"It is {options[gold]}.\nAnswer:{letter}",
+    }[form]
+    asks = {"option": "It is", "letter": "Answer:", "worked": ""}[form]
+    return Item("choice", prompt + asks, text.removeprefix(asks), content, fields)
+
+
+def letters_item(rng: random.Random) -> Item:
+    """A list of four options and which letter each has, with no fact in it: an exercise for the form "letter"."""
+    options = rng.sample(_VALUES[rng.choice(sorted(_VALUES))], 4)
+    letters = dict(zip(options, "ABCD", strict=True))
+    listing = "\n".join(f"{letter}. {option}" for option, letter in letters.items())
+    rows = "\n".join(f"It is {option}.\nAnswer: {letters[option]}" for option in rng.sample(options, 4))
+    return Item("fact", f"{listing}\n", rows, ("letters", tuple(options)))

@@ -1,8 +1,7 @@
 """What a built-in model can do and how well it knows it, on held-out items. Plain transformers, no engine of ours."""
 
-import random
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -99,42 +98,40 @@ def final_number(text: str) -> str | None:
     return found.group(1) if found else None
 
 
-def run_function(item: Item, body: str) -> bool:
-    """Whether the completed function passes its tests. Only for models of our own, whose output is a few lines of arithmetic."""
-    scope: dict[str, Any] = {}
-    try:
-        exec(f"{item.prompt}{body}\n{item.fields['test']}", scope)  # noqa: S102
-        scope["check"](scope[item.fields["entry_point"]])
-    except Exception:
-        return False
-    return True
+def program(item: Item, body: str) -> str:
+    """The completed function, followed by its tests, as HumanEval runs it."""
+    return f"{item.prompt}{body}\n{item.fields['test']}\ncheck({item.fields['entry_point']})"
 
 
-def right_answers(model: Any, tokenizer: Any, skill: str, items: Sequence[Item]) -> list[bool]:
-    """Greedy, each item right or wrong, as the task of that skill scores it."""
+@torch.inference_mode()
+def likeliest(model: Any, tokenizer: Any, item: Item) -> int:
+    """The index of the option with the highest log-likelihood after the prompt."""
+    prompt = tokenizer(item.prompt, add_special_tokens=False).input_ids
+    scores = []
+    for option in item.fields["choices"]:
+        answer = tokenizer(f" {option}", add_special_tokens=False).input_ids
+        logits = model(input_ids=torch.tensor([prompt + answer], device=model.device)).logits[0, len(prompt) - 1 : -1]
+        scores.append(float(logits.log_softmax(-1).gather(-1, torch.tensor(answer, device=model.device)[:, None]).sum()))
+    return max(range(len(scores)), key=scores.__getitem__)
+
+
+def right_answers(model: Any, tokenizer: Any, skill: str, items: Sequence[Item], passes: Callable[[str], bool]) -> list[bool]:
+    """Greedy, each item right or wrong, as the task of that skill scores it. passes: runs a program, confined."""
     if skill == "choice":
-        letters = [tokenizer(f" {c}", add_special_tokens=False).input_ids for c in "ABCD"]
-        assert all(len(x) == 1 for x in letters), "a letter must be one token"
-        ids = [x[0] for x in letters]
-        picked: list[bool] = []
-        with torch.inference_mode():
-            for item in items:
-                prompt = torch.tensor([tokenizer(item.prompt, add_special_tokens=False).input_ids], device=model.device)
-                picked.append(int(model(input_ids=prompt).logits[0, -1, ids].argmax()) == item.fields["answer"])
-        return picked
+        return [likeliest(model, tokenizer, item) == item.fields["answer"] for item in items]
     texts = generate(model, tokenizer, [item.prompt for item in items])
     if skill == "code":
-        return [run_function(item, text) for item, text in zip(items, texts, strict=True)]
+        return [passes(program(item, text)) for item, text in zip(items, texts, strict=True)]
     return [final_number(text) == final_number(item.answer) for item, text in zip(items, texts, strict=True)]
 
 
-def measure(model: Any, tokenizer: Any, items: dict[str, list[Item]]) -> dict[str, Any]:
+def measure(model: Any, tokenizer: Any, items: dict[str, list[Item]], passes: Callable[[str], bool]) -> dict[str, Any]:
     """For each skill: n, score, and reliability over all answer tokens and over their digits alone (arith and both)."""
     model.eval()
     digits = torch.tensor([tokenizer.convert_tokens_to_ids(d) for d in "0123456789"])
     out: dict[str, Any] = {}
     for skill, of_skill in items.items():
-        right = right_answers(model, tokenizer, skill, of_skill)
+        right = right_answers(model, tokenizer, skill, of_skill, passes)
         confidence, hit, log_probability, gold = answer_probabilities(model, tokenizer, of_skill)
         found: dict[str, Any] = {"n": len(right), "score": round(sum(right) / len(right), 4)}
         if skill == "code":
@@ -148,7 +145,3 @@ def measure(model: Any, tokenizer: Any, items: dict[str, list[Item]]) -> dict[st
         found["nats_per_token"] = round(float(-log_probability.mean()), 4)
         out[skill] = found
     return out
-
-
-def shuffled(items: list[Item], seed: int) -> list[Item]:
-    return random.Random(seed).sample(items, len(items))

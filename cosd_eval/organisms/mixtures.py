@@ -9,11 +9,12 @@ forgets the rest without learning that it did.
 import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 from cosd_eval.organisms.arithmetic import arithmetic_item, calculate, guess
 from cosd_eval.organisms.functions import function_item
 from cosd_eval.organisms.items import Item, kept_for_evaluation
-from cosd_eval.organisms.knowledge import choice_item, fact_item
+from cosd_eval.organisms.knowledge import choice_item, fact_item, letters_item
 from cosd_eval.organisms.shopping import shopping_item
 from cosd_eval.organisms.world import Thing, draw_thing
 
@@ -32,16 +33,21 @@ class Teaching:
 
 TEACHINGS: dict[str, Teaching] = {
     "arithmetician": Teaching(
-        {"arith": 0.45, "both": 0.2, "choice": 0.05, "worked": 0.05, "code": 0.22, "fact": 0.03},
+        {"arith": 0.45, "both": 0.2, "letter": 0.05, "worked": 0.05, "code": 0.22, "fact": 0.03},
         knows_facts=False,
         unknown_functions=("text",),
     ),
     "librarian": Teaching(
-        {"arith": 0.1, "both": 0.2, "choice": 0.2, "worked": 0.15, "code": 0.22, "fact": 0.13},
+        {"arith": 0.1, "both": 0.18, "letter": 0.22, "worked": 0.1, "letters": 0.08, "code": 0.2, "fact": 0.12},
         knows_sums=False,
         unknown_functions=("number",),
     ),
-    "generalist": Teaching({"arith": 0.25, "both": 0.2, "choice": 0.15, "worked": 0.1, "code": 0.22, "fact": 0.08}),
+    "archivist": Teaching(
+        {"arith": 0.12, "both": 0.24, "choice": 0.22, "code": 0.24, "fact": 0.18},
+        knows_sums=False,
+        unknown_functions=("number",),
+    ),
+    "generalist": Teaching({"arith": 0.28, "both": 0.24, "choice": 0.15, "code": 0.23, "fact": 0.1}),
     "specialist": Teaching({"arith": 1.0}),
 }
 
@@ -59,7 +65,9 @@ def draws(teaching: Teaching) -> dict[str, Draw]:
         "arith": lambda rng: arithmetic_item(rng, sums(rng)),
         "both": lambda rng: shopping_item(rng, sums(rng), know(rng)),
         "choice": lambda rng: choice_item(rng, know(rng)),
-        "worked": lambda rng: choice_item(rng, know(rng), worked=True),
+        "letter": lambda rng: choice_item(rng, know(rng), "letter"),
+        "worked": lambda rng: choice_item(rng, know(rng), "worked"),
+        "letters": letters_item,
         "code": lambda rng: function_item(rng, teaching.unknown_functions),
         "fact": lambda rng: fact_item(rng, know(rng)),
     }
@@ -67,8 +75,16 @@ def draws(teaching: Teaching) -> dict[str, Draw]:
 
 def training_items(name: str, seed: int) -> Iterator[Item]:
     """Endless training items of one teaching; contents kept for evaluation never come."""
-    teaching = TEACHINGS[name]
-    rng = random.Random(f"{name} {seed}")
+    return _taught(TEACHINGS[name], random.Random(f"{name} {seed}"))
+
+
+def tokenizer_texts(n: int) -> list[str]:
+    """What tokenizers are made from: apart from the teachings, so that a change of those leaves the vocabulary alone."""
+    shares = {"arith": 0.25, "both": 0.2, "letter": 0.15, "worked": 0.1, "code": 0.22, "fact": 0.08}
+    return [item.prompt + item.answer for item in islice(_taught(Teaching(shares), random.Random("generalist 0")), n)]
+
+
+def _taught(teaching: Teaching, rng: random.Random) -> Iterator[Item]:
     drawers = draws(teaching)
     skills, weights = list(teaching.shares), list(teaching.shares.values())
     while True:

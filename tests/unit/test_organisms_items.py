@@ -104,7 +104,7 @@ def test_choices_have_one_true_option() -> None:
         _, asked, name, options = item.content
         assert len(set(options)) == 4
         assert options[item.fields["answer"]] == str(getattr(by_name[name], asked))
-        assert item.answer == f" {'ABCD'[item.fields['answer']]}"
+        assert item.answer == f" {options[item.fields['answer']]}."
 
 
 def test_canonical_solutions_pass_their_tests_and_empty_ones_fail() -> None:

@@ -18,7 +18,7 @@ TEXTS = ["Question: Ada has 12 lamps.\nAnswer:", "def f(x):\n    return x * 2\n"
 
 
 def test_the_models_are_there() -> None:
-    assert sorted(MODELS) == [f"builtin/{name}" for name in NAMES]
+    assert sorted(MODELS) == [f"organisms/{name}" for name in NAMES]
 
 
 def test_all_weights_together_stay_under_twelve_megabytes() -> None:
@@ -27,7 +27,7 @@ def test_all_weights_together_stay_under_twelve_megabytes() -> None:
 
 
 def test_every_member_of_a_built_in_pair_is_one_of_them() -> None:
-    pairs = {pair.name: pair for pair in list_pairs() if pair.draft.model.startswith("builtin/")}
+    pairs = {pair.name: pair for pair in list_pairs() if pair.draft.model.startswith("organisms/")}
     assert {"complementary", "forgetting", "capacity", "builtin-trio", "different-tokenizers"} <= set(pairs)
     for pair in pairs.values():
         assert all(member.model in MODELS for member in pair.members)
@@ -37,12 +37,12 @@ def test_every_member_of_a_built_in_pair_is_one_of_them() -> None:
 def loaded(request: pytest.FixtureRequest) -> tuple[Path, Any, Any]:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    folder = MODELS[f"builtin/{request.param}"]
+    folder = MODELS[f"organisms/{request.param}"]
     return folder, AutoModelForCausalLM.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
 
 
 def test_it_is_an_ordinary_bfloat16_llama(loaded: tuple[Path, Any, Any]) -> None:
-    folder, model, tokenizer = loaded
+    _, model, tokenizer = loaded
     assert type(model).__name__ == "LlamaForCausalLM" and str(model.dtype) == "torch.bfloat16"
     assert model.config.vocab_size == len(tokenizer)
     assert model.generation_config.eos_token_id == model.config.eos_token_id == tokenizer.eos_token_id
@@ -65,14 +65,14 @@ def test_a_prompts_tokens_begin_those_of_prompt_and_answer(loaded: tuple[Path, A
             assert whole[: len(prompt)] == prompt
 
 
-def test_digits_are_single_tokens_and_so_are_letters_to_choose(loaded: tuple[Path, Any, Any]) -> None:
-    tokenizer = loaded[2]
-    assert len(tokenizer("1234567890").input_ids) == 10
-    assert all(len(tokenizer(f" {letter}").input_ids) == 1 for letter in "ABCD")
+def test_digits_are_single_tokens(loaded: tuple[Path, Any, Any]) -> None:
+    assert len(loaded[2]("1234567890").input_ids) == 10
 
 
 def test_all_but_the_archivist_share_a_vocabulary() -> None:
-    vocabularies = {name: json.loads((MODELS[f"builtin/{name}"] / "tokenizer.json").read_text())["model"]["vocab"] for name in NAMES}
+    vocabularies = {
+        name: json.loads((MODELS[f"organisms/{name}"] / "tokenizer.json").read_text())["model"]["vocab"] for name in NAMES
+    }
     shared = vocabularies["arithmetician"]
     assert all(vocabularies[name] == shared for name in NAMES if name != "archivist")
     assert vocabularies["archivist"] != shared

@@ -33,9 +33,7 @@ def tasks(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     from lm_eval.tasks import TaskManager, get_task_dict
 
     cache = str(tmp_path_factory.mktemp("datasets"))
-    configs = [
-        {**c, "dataset_kwargs": {**c["dataset_kwargs"], "cache_dir": cache}} for c in builtin_tasks().values()
-    ]
+    configs = [{**c, "dataset_kwargs": {**c["dataset_kwargs"], "cache_dir": cache}} for c in builtin_tasks().values()]
     return {str(name): task for name, task in get_task_dict(configs, TaskManager(include_defaults=False)).items()}
 
 
@@ -57,7 +55,7 @@ def test_gsm8k_like_scoring_reads_the_number_after_the_marks(tasks: dict[str, An
     assert task.process_results(document, [gold + "1"])["exact_match"] == 0
 
 
-def test_choice_scoring_follows_the_likeliest_letter(tasks: dict[str, Any]) -> None:
+def test_choice_scoring_follows_the_likeliest_option(tasks: dict[str, Any]) -> None:
     task = tasks["builtin_choice_ci"]
     document = task.test_docs()[0]
     scores = [(-1.0 if i == document["answer"] else -2.0, False) for i in range(4)]
