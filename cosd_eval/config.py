@@ -196,8 +196,33 @@ def list_pairs() -> list[PairSpec]:
     return [read_pair(path) for path in _files("pairs")]
 
 
+SWAPPED = "-swapped"
+
+
+def swapped(pair: PairSpec) -> PairSpec:
+    """The same two members in each other's place (the paper's ablation). Raises ConfigError for more than two."""
+    if len(pair.assistants) != 1:
+        raise ConfigError(
+            f"Pair {pair.name!r} has {len(pair.members)} members, and only two can be swapped: choose another pair."
+        )
+    (assistant,) = pair.assistants
+    name = pair.name + SWAPPED
+    return pair.model_copy(
+        update={
+            "name": name,
+            "draft": assistant,
+            "assistants": (pair.draft,),
+            "aliases": (),
+            "published": {},
+            "scenario": f"{pair.scenario}, swapped",
+        }
+    )
+
+
 def load_pair(name_or_file: str) -> PairSpec:
-    """A shipped pair by name or alias, or a YAML file by path."""
+    """A shipped pair by name or alias, or a YAML file by path; NAME-swapped is the pair with draft and assistant exchanged."""
+    if name_or_file.endswith(SWAPPED):
+        return swapped(load_pair(name_or_file.removesuffix(SWAPPED)))
     if name_or_file.endswith((".yaml", ".yml")) or os.sep in name_or_file:
         return read_pair(Path(name_or_file))
     pairs = list_pairs()

@@ -228,3 +228,10 @@ def test_specs_are_frozen_and_refuse_unknown_keys() -> None:
         spec.alpha = 1
     with pytest.raises(ValidationError):
         SuiteSpec.model_validate({"name": "x", "tasks": ["a"], "task": "b"})
+
+
+def test_a_pair_can_be_swapped() -> None:
+    pair, other = load_pair("qwen-coder"), load_pair("qwen-coder-swapped")
+    assert (other.name, other.draft, other.assistants) == ("qwen-coder-swapped", pair.assistants[0], (pair.draft,))
+    with pytest.raises(ConfigError, match="only two"):
+        load_pair("trio-swapped")
