@@ -55,7 +55,7 @@ class Encoder:
         self.end = str(tokenizer.decode([tokenizer.eos_token_id])) if tokenizer.eos_token_id is not None else None
 
     def encode(self, text: str, special: bool | None = None) -> Ids:
-        """special: add the tokenizer's special tokens. None: as it is wont, but none before text that has the first one already."""
+        """special: add the tokenizer's special tokens. None: as it is wont, but none before text that has its first one."""
         if special is None and has_bos_prefix(text, str(self.tokenizer.decode([self.prefix]))):
             special = False
         ids: Ids = self.tokenizer.encode(text, **({} if special is None else {"add_special_tokens": special}))

@@ -52,7 +52,11 @@ def compare(settings: Settings, tell: Callable[[str], None] = lambda _: None) ->
             with tempfile.TemporaryDirectory() as folder:
                 ours = replace(settings, out=Path(folder))
                 pair = Pair.load(spec, model_dir=settings.model_dir, dtype=settings.dtype, device=settings.device)
-                methods: list[MethodSpec] = [DraftMethod(), *(AssistantMethod(index=i) for i in range(1, len(pair.members)))]
+                last = len(pair.members) - 1
+                methods: list[MethodSpec] = [
+                    DraftMethod(),
+                    *(AssistantMethod(index=i if i < last else None) for i in range(1, last + 1)),
+                ]
                 for task in tasks:
                     fill(pair, methods, task, ours, Silent())
                 samples = {

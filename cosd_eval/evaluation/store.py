@@ -24,6 +24,7 @@ from cosd_eval.errors import StoreError
 from cosd_eval.records import Metric, Sample, Score
 
 FORMAT = 1
+_LINE_ENDS = "\x85\u2028\u2029"
 Key = tuple[str, int]  # (lm-eval task, document number): names one document of a cell
 
 
@@ -116,9 +117,10 @@ class CellStore:
 
     def append(self, sample: Sample) -> None:
         """Put one finished document on disk. A line that cannot be written whole is taken back."""
-        line = (json.dumps(sample.to_json(), ensure_ascii=False) + "\n").encode(
-            errors="backslashreplace"
-        )  # a lone surrogate becomes its JSON escape
+        text = json.dumps(sample.to_json(), ensure_ascii=False)
+        for odd in _LINE_ENDS:  # valid within a JSON string, but many readers would see a new line
+            text = text.replace(odd, f"\\u{ord(odd):04x}")
+        line = f"{text}\n".encode(errors="backslashreplace")  # a lone surrogate becomes its JSON escape
         before = os.fstat(self._file).st_size
         try:
             written = 0

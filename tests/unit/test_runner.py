@@ -38,7 +38,7 @@ def using(pair: FakePair) -> Any:
 
 
 def samples(out: Path, method: str = "draft", task: str = "gsm8k") -> dict[int, Any]:
-    lines = (out / "fake" / method / task / "samples.jsonl").read_text().splitlines()
+    lines = (out / "fake" / method / task / "samples.jsonl").read_text(encoding="utf-8").split("\n")[:-1]
     return {s["doc_id"]: s for s in map(json.loads, lines)}
 
 

@@ -32,6 +32,7 @@ def test_samples_come_back_as_they_were(tmp_path: Path) -> None:
         cell.append(odd)
     with CellStore(tmp_path, about()) as cell:
         assert list(cell.samples.values()) == [odd]
+    assert len((cell.folder / "samples.jsonl").read_text(encoding="utf-8").splitlines()) == 1  # whatever a reader calls a line
 
 
 def test_folder_names_have_no_colon(tmp_path: Path) -> None:
