@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-import tiny_models
+import tiny_folders
 from typer.testing import CliRunner
 
 from cosd_eval.cli import app
@@ -24,7 +24,7 @@ KINDS = {
 
 @pytest.fixture(scope="module")
 def pair(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny_models.write_pair(tmp_path_factory.mktemp("models"), context=256)
+    return tiny_folders.write_pair(tmp_path_factory.mktemp("models"), context=256)
 
 
 def write_task(folder: Path, kind: str) -> str:

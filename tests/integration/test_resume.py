@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-import tiny_models
+import tiny_folders
 
 from cosd_eval.config import DraftMethod, RuleMethod
 from cosd_eval.decoding.loop import Options
@@ -44,7 +44,7 @@ def tokens(sample: Any) -> Any:
 
 
 def test_killed_and_started_again(tmp_path: Path) -> None:
-    pair, task = tiny_models.write_pair(tmp_path), write_task(tmp_path)
+    pair, task = tiny_folders.write_pair(tmp_path), write_task(tmp_path)
     words = [
         "run", "--pair", str(pair), "--tasks", str(task), "--methods", "draft,cosd-rule", "--batch-size", "1", "--out", str(tmp_path / "killed"),
     ]  # fmt: skip

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import tiny_models
+import tiny_folders
 from typer.testing import CliRunner
 
 from cosd_eval.cli import app
@@ -26,7 +26,7 @@ CHOOSE = 'task: choose\noutput_type: multiple_choice\ndoc_to_choice: ["one", "tw
 def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Results of every method on a task of each kind."""
     folder = tmp_path_factory.mktemp("run")
-    pair = tiny_models.write_pair(folder)
+    pair = tiny_folders.write_pair(folder)
     rows = [{"q": f"How many are {i} and {i * i}?", "a": str(i + i * i)} for i in range(5)]
     (folder / "items.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     for name, kind in {"write": WRITE, "choose": CHOOSE}.items():
