@@ -33,8 +33,9 @@ class Counters:
 
     draft_tokens: tokens the draft wrote, of which draft_discarded were thrown away by a replacement.
     assistant_calls: verify passes this row took part in (summed over assistants); assistant_tokens: tokens they read
-    in those passes. asked: output positions at which an assistant's view was used; accepted / replaced: of these,
-    how many kept the draft's token and how many did not. rounds: draft-verify turns.
+    in those passes. asked: output positions at which an assistant's view was used; accepted / replaced / bonus: of
+    these, how many kept the draft's token, how many did not, and how many were written without a draft token (after a
+    whole draft stood, where the assistants alone decide). rounds: draft-verify turns.
     first_token: seconds from the start of this row's prefill to its first committed token.
     """
 
@@ -48,6 +49,7 @@ class Counters:
     asked: int = 0
     accepted: int = 0
     replaced: int = 0
+    bonus: int = 0
     seconds_prefill: float = 0.0
     seconds_draft: float = 0.0
     seconds_verify: float = 0.0

@@ -302,6 +302,8 @@ class Loop:
         token, author = int(choice.token[0]), int(choice.author[0])
         seen = {m: (int(v.top[0]), float(v.probability[0])) for m, v in row.known.items()}
         row.known = {}
+        row.counters.asked += 1
+        row.counters.bonus += 1
         self._commit(row, token, author, seen)
 
     def _commit(self, row: Row, token: int, author: int, seen: dict[int, tuple[int, float]]) -> None:

@@ -168,14 +168,14 @@ def test_two_identical_assistants_are_one(method: str) -> None:
 
 
 def test_counters_and_provenance_add_up(pair: tuple[list[Any], list[Member]]) -> None:
-    for name, options in itertools.product(("cosd-rule-eager", "average", "cosd-tree", "draft"), SCHEDULES[:4]):
+    for name, options in itertools.product(("cosd-rule-eager", "average", "cosd-tree", "draft", "speculative"), SCHEDULES[:4]):
         for row in run(pair[1], TWO[name][0], tiny_models.prompts(5, seed=3), options):
             c, p = row.counters, row.provenance
             assert c.output_tokens == len(row.token_ids) == len(p.token) == len(p.author) == len(p.probability)
             assert "".join(p.text) == tiny_models.decode(row.token_ids)
-            assert c.asked == c.accepted + c.replaced == sum(1 for seen in p.top if None not in seen)
-            assert c.replaced == sum(t != top[0] for t, top in zip(p.token, p.top, strict=True))
-            assert c.draft_tokens == c.output_tokens - c.replaced + c.draft_discarded
+            assert c.asked == c.accepted + c.replaced + c.bonus == sum(any(s is not None for s in seen[1:]) for seen in p.top)
+            assert c.replaced == sum(top[0] not in (None, t) for t, top in zip(p.token, p.top, strict=True))
+            assert c.draft_tokens == c.output_tokens - c.replaced - c.bonus + c.draft_discarded
             for token, author, top in zip(p.token, p.author, p.top, strict=True):
                 assert author == -1 or top[author] == token
 
