@@ -33,7 +33,7 @@ def bench(
     sizes = [int(b) for b in options.split_names(batches)]
     specs = options.parse_methods(methods, None)
     options.existing_folder(data_dir, "--data-dir or COSD_DATA_DIR")
-    options.quiet_libraries()
+    options.prepare_libraries()
 
     from cosd_eval.bench import measure
     from cosd_eval.bench.work import work_of

@@ -34,7 +34,7 @@ def check(
     if not pair:
         raise ConfigError("No pair was given: add --pair qwen-coder (`cosd-eval list pairs` shows more).")
     options.existing_folder(model_dir, "--model-dir or COSD_MODEL_DIR")
-    options.quiet_libraries()
+    options.prepare_libraries()
     from cosd_eval.decoding.pair import Pair
 
     shared = True
@@ -108,7 +108,7 @@ def parity(
     """Compare each member alone with lm-eval's own `hf` model, sample by sample. Exit code 1 if a sample differs."""
     options.existing_folder(data_dir, "--data-dir or COSD_DATA_DIR")
     options.existing_folder(model_dir, "--model-dir or COSD_MODEL_DIR")
-    options.quiet_libraries()
+    options.prepare_libraries()
     from cosd_eval.decoding.loop import Options
     from cosd_eval.evaluation.parity import compare
     from cosd_eval.evaluation.runner import Settings

@@ -78,7 +78,7 @@ def summary(filled: Sequence[Filled]) -> str:
         rate, asked, together = run.get("tokens_per_second"), run.get("asked_share"), run.get("shared_pass", 1)
         table.add_row(
             cell.about.pair, cell.about.task, cell.about.method, shown_score(cell), f"{rate:.1f}" if rate else "–",
-            str(run["rounds"]) if run.get("generated") else "–", f"{asked:.0%}" if asked is not None else "–",
+            str(run.get("rounds", 0)) if run.get("generated") else "–", f"{asked:.0%}" if asked is not None else "–",
             _time(run.get("seconds", 0.0)) + (f" for {together}" if together > 1 and run.get("seconds") else ""),
         )  # fmt: skip
     text = StringIO()

@@ -63,7 +63,7 @@ def run(
     length = options.parse_draft_length(draft_length)
     options.existing_folder(data_dir, "--data-dir or COSD_DATA_DIR")
     options.existing_folder(model_dir, "--model-dir or COSD_MODEL_DIR")
-    options.quiet_libraries()
+    options.prepare_libraries()
 
     from cosd_eval.commands.progress import Bars, summary
     from cosd_eval.decoding.loop import Options

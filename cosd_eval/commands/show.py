@@ -54,7 +54,7 @@ def tasks(data_dir: options.DataDir = None) -> None:
     Any other lm-eval task works too, from the hub.
     """
     options.existing_folder(data_dir, "--data-dir or COSD_DATA_DIR")
-    options.quiet_libraries()
+    options.prepare_libraries()
     from cosd_eval.config import list_suites
     from cosd_eval.evaluation.listing import list_tasks
 

@@ -34,7 +34,7 @@ def trace(
         raise ConfigError("Give either --task (with --doc) or --prompt.")
     options.existing_folder(data_dir, "--data-dir or COSD_DATA_DIR")
     options.existing_folder(model_dir, "--model-dir or COSD_MODEL_DIR")
-    options.quiet_libraries()
+    options.prepare_libraries()
     from dataclasses import asdict
 
     from rich.console import Console

@@ -21,7 +21,7 @@ Seed = Annotated[int, typer.Option(help="Draws the samples, and breaks the train
 
 def _load(pair: str, model_dir: Path | None, dtype: str | None, device: str | None, data_dir: Path | None) -> Any:
     options.existing_folder(data_dir, "--data-dir or COSD_DATA_DIR")
-    options.quiet_libraries()
+    options.prepare_libraries()
     from cosd_eval.decoding.pair import Pair
 
     return Pair.load(pair, model_dir=model_dir, dtype=dtype, device=device)

@@ -7,7 +7,7 @@ is stored. Strings become ids exactly as in lm-eval's `hf` model (`lm_eval.model
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import jinja2
@@ -36,12 +36,16 @@ _PER_UNIT = ("word_perplexity", "byte_perplexity", "bits_per_byte")  # values ar
 
 @dataclass
 class Cell:
-    """One method's place in a run: where its samples go, how many methods shared its pass, what a reader must know of it."""
+    """One method's place in a run: where its samples go, how many methods shared its pass, what a reader must know of it.
+
+    new: samples made in this run.
+    """
 
     method: MethodSpec
     store: CellStore
     shared_pass: int = 1
     notes: tuple[str, ...] = ()
+    new: list[Sample] = field(default_factory=list)
 
 
 class Encoder:
@@ -190,6 +194,7 @@ class PairLM(LM):  # type: ignore[misc]  # lm-eval is not typed
         if all(o is not None for o in outputs):
             sample = make_sample(self.cell.store.about.task, self.tasks[key[0]], self.documents[key], [o for o in outputs if o])
             self.cells[number].store.append(sample)
+            self.cells[number].new.append(sample)
             del self.unfinished[number, key]
             if number == 0:
                 self.on_sample(sample, True)

@@ -131,43 +131,42 @@ def fill(pair: Pair, methods: Sequence[MethodSpec], task: CellTask, settings: Se
 def _fill_cell(pair: Pair, cell: Cell, others: list[Cell], task: CellTask, settings: Settings, progress: Progress) -> Filled:
     from lm_eval import evaluator
 
-    seed = settings.task_options.seed
     limit = effective_limit(settings.limit, cell.store, task.sizes())
-    documents = sum(min(n, limit or n) for n in task.sizes().values())
-    progress.start(cell.store.about, documents)
-    new: list[Sample] = []
-
-    def on_sample(sample: Sample, is_new: bool) -> None:
-        if is_new:
-            new.append(sample)
-        progress.sample(sample, is_new)
-
-    model = PairLM(pair, task.tasks, cell, others, settings.options, on_sample)
-    task.reseed(seed)
-    started = time.perf_counter()
-    results = evaluator.evaluate(
-        lm=model,
-        task_dict={"tasks": task.tasks, "groups": task.groups},
-        limit=limit,
-        log_samples=False,
-        bootstrap_iters=1000,
-        system_instruction=settings.system_instruction,
-        apply_chat_template=settings.chat,
-        fewshot_as_multiturn=settings.multiturn,
-        confirm_run_unsafe_code=settings.confirm_unsafe,
-    )
-    seconds = time.perf_counter() - started
-    scores = collect_scores(results, task)
-    scores, notes, primary = with_estimate(scores, task, cell.store)
+    progress.start(cell.store.about, sum(min(n, limit or n) for n in task.sizes().values()))
+    model = PairLM(pair, task.tasks, cell, others, settings.options, progress.sample)
+    task.reseed(settings.task_options.seed)
+    with _timed([cell, *others], pair, settings):
+        results = evaluator.evaluate(
+            lm=model,
+            task_dict={"tasks": task.tasks, "groups": task.groups},
+            limit=limit,
+            log_samples=False,
+            bootstrap_iters=1000,
+            system_instruction=settings.system_instruction,
+            apply_chat_template=settings.chat,
+            fewshot_as_multiturn=settings.multiturn,
+            confirm_run_unsafe_code=settings.confirm_unsafe,
+        )
+    scores, notes, primary = with_estimate(collect_scores(results, task), task, cell.store)
     cell.store.describe(notes=(*notes, *cell.notes), primary=primary)
     cell.store.write_scores(scores)
-    facts = _run_facts(cell, new, seconds, pair, settings)
-    if new or not cell.store.read_run():
-        cell.store.write_run(facts)
-    else:
-        facts = cell.store.read_run()
-    progress.finish(cell.store.about, scores, facts)
-    return Filled(cell.store.about, tuple(scores), facts)
+    run = cell.store.read_run()
+    progress.finish(cell.store.about, scores, run)
+    return Filled(cell.store.about, tuple(scores), run)
+
+
+@contextmanager
+def _timed(cells: Sequence[Cell], pair: Pair, settings: Settings) -> Iterator[None]:
+    """Adds what the work within cost to the run.json of each cell that got samples from it, also where it is broken off."""
+    before = [len(cell.new) for cell in cells]
+    started = time.perf_counter()
+    try:
+        yield
+    finally:
+        seconds = time.perf_counter() - started
+        for cell, count in zip(cells, before, strict=True):
+            if len(cell.new) > count:
+                cell.store.write_run(_run_facts(cell, cell.new[count:], seconds, pair, settings))
 
 
 def effective_limit(limit: int | None, store: CellStore, sizes: dict[str, int]) -> int | None:
@@ -294,17 +293,20 @@ def with_estimate(scores: list[Score], task: CellTask, store: CellStore) -> tupl
 # -- what a run cost --------------------------------------------------------------------------------------------------------
 
 
-def _run_facts(cell: Cell, new: list[Sample], seconds: float, pair: Pair, settings: Settings) -> dict[str, Any]:
-    """Work of all sessions that filled this cell; rates are over the documents computed for it alone (not read back)."""
+def _run_facts(cell: Cell, new: Sequence[Sample], seconds: float, pair: Pair, settings: Settings) -> dict[str, Any]:
+    """Work of all sessions, from the samples there are. seconds, timed_tokens: of the sessions whose end was seen (a killed
+    one is not timed). seconds is the time of a whole pass, which may have served `shared_pass` methods."""
     earlier = cell.store.read_run()
-    totals = {name: earlier.get(name, 0) + value for name, value in _work(new).items()}
-    spent = earlier.get("seconds", 0.0) + (seconds if new else 0.0)
+    work = _work(list(cell.store.samples.values()))
+    spent = earlier.get("seconds", 0.0) + seconds
+    timed = earlier.get("timed_tokens", 0) + _work(new)["tokens"]
     return {
-        **totals,
+        **work,
         "documents": len(cell.store.samples),
         "seconds": spent,
-        "tokens_per_second": totals["tokens"] / spent if spent else None,
-        "asked_share": totals["asked"] / totals["tokens"] if totals["tokens"] and totals["generated"] else None,
+        "timed_tokens": timed,
+        "tokens_per_second": timed / spent if spent else None,
+        "asked_share": work["asked"] / work["tokens"] if work["tokens"] and work["generated"] else None,
         "shared_pass": max(cell.shared_pass, earlier.get("shared_pass", 1)),
         "sessions": earlier.get("sessions", 0) + 1,
         "batch_size": settings.options.batch_size,

@@ -91,6 +91,8 @@ def test_control_c_says_how_to_go_on(pair: str, data: Path, tmp_path: Path, monk
     stopped.stop_after = None
     assert call(*words).exit_code == 0
     assert len(stopped.generated) == 6
+    facts = json.loads((tmp_path / "out/fake/draft/gsm8k/run.json").read_text())
+    assert facts["sessions"] == 2 and facts["documents"] == 6 and facts["timed_tokens"] == facts["tokens"]
 
 
 def test_lists(data: Path) -> None:

@@ -59,7 +59,12 @@ def test_cells_and_their_files(settings: Settings) -> None:
         ("exact_match", "strict-match", 8),
         ("exact_match", "flexible-extract", 8),
     ]
-    assert facts["rounds"] == 24 and facts["documents"] == 8 and facts["asked_share"] == pytest.approx(16 / facts["tokens"])
+    assert (
+        facts["timed_tokens"] == facts["tokens"]
+        and facts["rounds"] == 24
+        and facts["documents"] == 8
+        and facts["asked_share"] == pytest.approx(16 / facts["tokens"])
+    )
     right = [
         m["value"]
         for s in samples(settings.out, "cosd-rule,alpha=0.25").values()
@@ -108,7 +113,8 @@ def test_what_changes_outputs_is_refused(change: dict[str, Any], named: str, set
 def test_groups_are_weighted_as_lm_eval_does(settings: Settings) -> None:
     pair = FakePair()
     filled = run(replace(settings, tasks=("mmlu",)), load_members=using(pair))
-    assert len(pair.passes) == 1 and filled[1].run["shared_pass"] == 2
+    assert len(pair.passes) == 1 and [f.run["shared_pass"] for f in filled] == [2, 2]
+    assert filled[0].run["tokens"] == filled[1].run["tokens"] > 0 and filled[0].run["seconds"] == filled[1].run["seconds"]
     own, *parts = filled[0].scores
     assert own.subtask is None and own.metric == "acc" and own.n == 114 and own.stderr
     leaves = [s for s in parts if s.n == 2]
