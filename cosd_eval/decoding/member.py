@@ -12,6 +12,7 @@ from cosd_eval.decoding import cache, sharing
 from cosd_eval.decoding.packing import pack_linear_layers
 from cosd_eval.errors import ModelError
 
+PROBE = "The quick brown fox jumps over the lazy dog, and then it sleeps."  # a text to compare logits on
 PASS_TOKENS = 512  # most new tokens in one forward pass: it bounds the memory of activations
 
 Model = Any  # a transformers PreTrainedModel; its methods are typed too loosely to help
@@ -66,9 +67,9 @@ class Member:
         self.end_tokens = end_tokens(model, tokenizer)
         self.parameters = sum(p.numel() for p in model.parameters())
         self.weight_bytes = sum(p.nbytes for p in model.parameters())
-        probe = torch.arange(3, 12, device=self.device)[None] % self.vocabulary
+        probe = tokenizer.encode(PROBE)[:16]
         with torch.inference_mode():
-            expected = model(input_ids=probe, use_cache=False).logits[0]
+            expected = model(input_ids=torch.tensor([probe], device=self.device), use_cache=False).logits[0]
         cache.register()
         model.set_attn_implementation(cache.NAME)
         if pack:
@@ -76,7 +77,7 @@ class Member:
         self._hidden = torch.empty(0)
         model.get_output_embeddings().register_forward_pre_hook(self._keep_hidden)
         self.open(1)
-        self._check(probe[0].tolist(), expected)
+        self._check(probe, expected)
         self.row_bytes_per_token = self.rows.nbytes() // self.rows.capacity
         self.open(1)
 
@@ -88,11 +89,12 @@ class Member:
         half = len(tokens) // 2
         first = self.run([Chunk(0, tokens[:half], half)]).logits
         second = self.run([Chunk(0, tokens[half:], len(tokens) - half)]).logits
-        wrong = (torch.cat([first, second]).float() - expected.float()).abs().max() / expected.float().abs().max()
-        if not wrong < (1e-3 if self.dtype == torch.float32 else 0.1):
+        ours, theirs = torch.cat([first, second]).float().flatten(), expected.float().flatten()
+        alike = float(torch.corrcoef(torch.stack([ours, theirs]))[0, 1])
+        if not alike > (0.9999 if self.dtype == torch.float32 else 0.98):  # bfloat16 alone moves logits far
             raise ModelError(
                 f"{self.name}: this architecture ({type(self.model).__name__}) gives other logits when its tokens are packed "
-                f"(relative difference {float(wrong):.2g}), so it cannot be decoded here: use a decoder with plain attention."
+                f"(correlation {alike:.3f}), so it cannot be decoded here: use a decoder with plain attention."
             )
 
     def open(self, rows: int) -> None:
