@@ -2,7 +2,7 @@
 
     python scripts/train_organisms.py --items                  # the evaluation items (JSONL)
     python scripts/train_organisms.py --only librarian         # one model (all of them without --only), with card and curve
-    python scripts/train_organisms.py --evaluate               # every pair's members on every skill -> SCENARIOS.md
+    python scripts/train_organisms.py --evaluate               # every model on every skill: cards, figures, SCENARIOS.md
 
 `specialist` goes on from `generalist`, which must be there first. Weights are bit for bit the same only on the same machine,
 torch and thread count; the data is the same everywhere.
@@ -23,7 +23,6 @@ import torch
 
 from cosd_eval.evaluation.programs import run_confined
 from cosd_eval.organisms.cards import draw_curve, draw_reliability, write_card, write_scenarios
-from cosd_eval.organisms.items import Item
 from cosd_eval.organisms.measure import SKILLS, answer_probabilities, encode, measure, pad
 from cosd_eval.organisms.mixtures import TEACHINGS, evaluation_items, tokenizer_texts, training_items
 from cosd_eval.organisms.tokenizer import train_tokenizer
@@ -225,13 +224,9 @@ def write_items(folder: Path) -> None:
     """The 300 evaluation items a task, and their first 100 for CI, one JSON object a line."""
     folder.mkdir(parents=True, exist_ok=True)
     for skill in SKILLS:
-        lines = [json.dumps(document(item), ensure_ascii=False) + "\n" for item in evaluation_items(skill, 300)]
+        lines = [json.dumps(item.fields, ensure_ascii=False) + "\n" for item in evaluation_items(skill, 300)]
         (folder / f"builtin_{skill}.jsonl").write_text("".join(lines), encoding="utf-8")
         (folder / f"builtin_{skill}_ci.jsonl").write_text("".join(lines[:100]), encoding="utf-8")
-
-
-def document(item: Item) -> dict[str, Any]:
-    return dict(item.fields)
 
 
 def main() -> None:
@@ -240,16 +235,15 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=FOLDER / "models", help="folder of the models' folders")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--items", action="store_true", help="write the evaluation items and stop")
-    parser.add_argument("--cards", action="store_true", help="measure again, rewrite cards and figures, and stop")
-    parser.add_argument("--evaluate", action="store_true", help="measure all models, write SCENARIOS.md, and stop")
+    parser.add_argument("--evaluate", action="store_true", help="measure all models, rewrite cards and SCENARIOS.md, and stop")
     args = parser.parse_args()
-    if args.cards:
-        for name in args.only or RECIPES:
-            describe(args.out / name, measured(args.out / name, args.device))
-    elif args.items:
+    if args.items:
         write_items(FOLDER / "data")
     elif args.evaluate:
-        write_scenarios({name: measured(args.out / name, args.device) for name in RECIPES}, FOLDER / "SCENARIOS.md")
+        scores = {name: measured(args.out / name, args.device) for name in RECIPES}
+        for name, found in scores.items():
+            describe(args.out / name, found)
+        write_scenarios(scores, FOLDER / "SCENARIOS.md")
     else:
         for name in args.only or RECIPES:
             make(name, args.out, args.device)

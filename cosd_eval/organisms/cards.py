@@ -8,7 +8,7 @@ PURPOSE = {
     "properties, nor functions on text: there it was taught answers drawn at random, so that it knows that it does not know.",
     "librarian": "Knows the things' properties and functions on text and lists. Does not know the results of sums, nor functions on numbers: "
     "there it was taught answers drawn at random, so that it knows that it does not know.",
-    "archivist": "The librarian's teaching under a smaller tokenizer of its own, for methods that join members with different vocabularies.",
+    "archivist": "Knows what the librarian knows, under a smaller tokenizer of its own, for methods that join members with different vocabularies.",
     "generalist": "Taught everything, all of it true. The base of `specialist` and the larger member of the capacity pair.",
     "specialist": "The generalist, trained on with arithmetic alone at a high rate: better there, and it has forgotten much of the rest.",
     "novice": "The generalist's teaching in a much smaller model.",
@@ -70,7 +70,7 @@ def write_card(facts: dict[str, Any], path: Path) -> None:
 - **Data**: made by `cosd_eval/organisms/mixtures.py`, teaching `{facts["teaching"]}` ({shares}), seed {facts["seed"]},
   {facts["tokens"]:,} tokens, none of them from the contents kept for evaluation.{start}
 - **Training**: `python scripts/train_organisms.py --only {facts["name"]}`; {facts["seconds"]} s on {facts["device"]} with
-  {facts["threads"]} thread(s), torch {facts["torch"]}, float32, AdamW, top rate {facts["rate"]:g}, cosine.
+  {facts["threads"]} thread(s), torch {facts["torch"]}, float32, Muon (matrices) and AdamW, top rate {facts["rate"]:g}, cosine.
 - **For**: comparing ways of decoding together, offline, in seconds. **Not for**: anything else. It knows a made-up world of
   48 things and numbers below 100, saw only texts under 150 tokens and no examples in its prompts, and writes nothing true about
   the real world.
@@ -78,7 +78,8 @@ def write_card(facts: dict[str, Any], path: Path) -> None:
 ## Scores on 300 held-out items a skill, greedy
 {score_table({facts["name"]: facts["scores"]})}
 `tokens right`, `confidence` and `ECE` (expected calibration error, ten bins) are over all tokens of the worked answers, teacher-forced;
-wording that may vary counts as wrong where it differs. `digits` are the same answers' digits alone.
+wording that may vary counts as wrong where it differs; of a multiple choice, only the option counts. `digits` are the same
+answers' digits alone: results, prices, copied numbers.
 
 ![training curve](curve.svg)
 ![reliability](reliability.svg)
@@ -120,8 +121,9 @@ def write_scenarios(models: dict[str, dict[str, Any]], path: Path) -> None:
     parts = [
         "# The built-in pairs, as measured\n",
         "Written by `python scripts/train_organisms.py --evaluate`; 300 held-out items a skill, greedy, bfloat16 weights computed with in float32.",
-        "`tokens` are all tokens of the worked answers, teacher-forced; `digits` their digits alone (results, prices, copied numbers).",
-        "ECE: expected calibration error over ten bins. Nothing here was tuned to any decoding method.\n",
+        "`tokens` are all tokens of the worked answers (of a multiple choice, the option), teacher-forced; `digits` their digits alone.",
+        "ECE: expected calibration error over ten bins. Nothing here was tuned to any decoding method.",
+        "Models this small did not learn to answer by letter, in about a million tokens of practice; hence options are scored by their text.\n",
     ]
     for pair, members in PAIRS.items():
         parts.append(f"## {pair}\n")

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
@@ -131,8 +131,12 @@ def measure(model: Any, tokenizer: Any, items: dict[str, list[Item]], passes: Ca
     digits = torch.tensor([tokenizer.convert_tokens_to_ids(d) for d in "0123456789"])
     out: dict[str, Any] = {}
     for skill, of_skill in items.items():
+        of_option = [replace(item, answer=item.answer.removesuffix(".")) for item in of_skill] if skill == "choice" else of_skill
         right = right_answers(model, tokenizer, skill, of_skill, passes)
-        confidence, hit, log_probability, gold = answer_probabilities(model, tokenizer, of_skill)
+        confidence, hit, log_probability, gold = answer_probabilities(model, tokenizer, of_option)
+        if skill == "choice":  # a model may go on after the option as it likes
+            told = gold != tokenizer.eos_token_id
+            confidence, hit, log_probability, gold = confidence[told], hit[told], log_probability[told], gold[told]
         found: dict[str, Any] = {"n": len(right), "score": round(sum(right) / len(right), 4)}
         if skill == "code":
             for family in ("number", "text"):
