@@ -40,6 +40,12 @@ def run(
     multiple_choice: Annotated[
         str, typer.Option(help="loglikelihood: the likeliest choice; generate: the letter the model writes.")
     ] = "loglikelihood",
+    truncate_prompts: Annotated[
+        bool,
+        typer.Option(
+            "--truncate-prompts", help="Cut off on the left what a context does not hold, as lm-eval does; else it is refused."
+        ),
+    ] = False,
     allow_seen_documents: Annotated[
         bool,
         typer.Option(
@@ -87,6 +93,7 @@ def run(
         fewshot_as_multiturn=fewshot_as_multiturn,
         confirm_unsafe=confirm_run_unsafe_code,
         allow_seen=allow_seen_documents,
+        truncate=truncate_prompts,
     )
     with Bars() as bars:
         filled = fill(settings, bars)

@@ -49,10 +49,11 @@ class Cell:
 
 
 class Encoder:
-    """lm-eval's `hf` tokenization. max_length: tokens the smallest member's context holds."""
+    """lm-eval's `hf` tokenization. max_length: tokens the smallest member's context holds. truncate: a prompt that is too long
+    is cut off on the left, as lm-eval does without a word; else it is refused."""
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase, max_length: int) -> None:
-        self.tokenizer, self.max_length = tokenizer, max_length
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, max_length: int, truncate: bool = False) -> None:
+        self.tokenizer, self.max_length, self.truncate = tokenizer, max_length, truncate
         self.prefix = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id
         if self.prefix is None:
             raise ConfigError("The draft's tokenizer has neither a first nor an end token: add one to its tokenizer_config.json.")
@@ -66,7 +67,7 @@ class Encoder:
         return ids
 
     def prompt(self, text: str, max_new_tokens: int) -> Ids:
-        """A prompt to write after; what is too long for the context is cut off on the left."""
+        """A prompt to write after. With `truncate` it leaves room for all max_new_tokens, else for one. Raises PromptTooLong."""
         room = self.max_length - max_new_tokens
         if room <= 0:
             raise PromptTooLong(
@@ -74,7 +75,18 @@ class Encoder:
                 "choose members with longer contexts, or a task YAML with a smaller max_gen_toks."
             )
         begun = has_bos_prefix(text, self.tokenizer.bos_token)  # a chat template writes the first token itself
-        return list(self.tokenizer(text, add_special_tokens=not begun)["input_ids"])[-room:]
+        ids = list(self.tokenizer(text, add_special_tokens=not begun)["input_ids"])
+        if self.truncate:
+            return ids[-room:]
+        if len(ids) >= self.max_length:
+            raise self._too_long(len(ids))
+        return ids
+
+    def _too_long(self, tokens: int) -> PromptTooLong:
+        return PromptTooLong(
+            f"A prompt has {tokens} tokens, and the members' context holds {self.max_length}: use a smaller --num-fewshot, members with "
+            "longer contexts, or --truncate-prompts, which cuts prompts off on the left, as lm-eval does."
+        )
 
     def pair(self, context: str, continuation: str) -> tuple[Ids, Ids]:
         """Context and continuation, tokenized together; spaces that end the context belong to the continuation."""
@@ -98,7 +110,10 @@ class Encoder:
                 f"An answer to score has {len(continuation)} tokens, but a member's context holds {self.max_length}: "
                 "choose members with longer contexts, or another task."
             )
-        return ScoreRequest(tuple(context[-(self.max_length + 1 - len(continuation)) :]), tuple(continuation))
+        room = self.max_length + 1 - len(continuation)
+        if len(context) > room and not self.truncate:
+            raise self._too_long(len(context) + len(continuation))
+        return ScoreRequest(tuple(context[-room:]), tuple(continuation))
 
 
 class PairLM(LM):  # type: ignore[misc]  # lm-eval is not typed
@@ -115,13 +130,14 @@ class PairLM(LM):  # type: ignore[misc]  # lm-eval is not typed
         others: Sequence[Cell] = (),
         options: Options = Options(),
         on_sample: Callable[[Sample, bool], None] = lambda sample, new: None,
+        truncate: bool = False,
     ) -> None:
         super().__init__()
         self.pair, self.tasks, self.cell, self.options, self.on_sample = pair, tasks, cell, options, on_sample
         self.cells = [cell, *others]
         # one vocabulary: the draft's tokenizer (and chat template) for all methods, so that all are asked the same
         self.tokenizer = pair.tokenizer if pair.shared else pair.tokenizer_for(cell.method)
-        self.encoder = Encoder(self.tokenizer, pair.max_length)
+        self.encoder = Encoder(self.tokenizer, pair.max_length, truncate)
         self.places: dict[int, tuple[Key, int]] = {}
         self.documents: dict[Key, list[Instance]] = {}
         self.unfinished: dict[tuple[int, Key], list[Output | None]] = {}

@@ -44,6 +44,7 @@ class Settings:
     fewshot_as_multiturn: bool | None = None
     confirm_unsafe: bool = False
     allow_seen: bool = False
+    truncate: bool = False
 
     @property
     def multiturn(self) -> bool:
@@ -114,10 +115,12 @@ def _check_consent(tasks: Sequence[CellTask], confirmed: bool) -> None:
 
 def fill(pair: Pair, methods: Sequence[MethodSpec], task: CellTask, settings: Settings, progress: Progress) -> list[Filled]:
     """The cells of one pair and task, a method after the other. Scoring tasks are computed for all of them in one pass."""
+    resolved = [learn.resolved(pair, m, settings.out, settings.task_options.data_dir, settings.options) for m in methods]
+    for learned in resolved:
+        pair.method(learned)  # one that does not fit these members is told before any other has done its work
     with ExitStack() as open_cells:
         cells = []
-        for method in methods:
-            learned = learn.resolved(pair, method, settings.out, settings.task_options.data_dir, settings.options)
+        for method, learned in zip(methods, resolved, strict=True):
             notes = learn.judge(learned, method_label(method), task.tasks, settings.allow_seen)
             about = describe(pair, method, learned, task, settings)
             cells.append(Cell(learned, open_cells.enter_context(CellStore(settings.out, about)), notes=notes))
@@ -133,7 +136,7 @@ def _fill_cell(pair: Pair, cell: Cell, others: list[Cell], task: CellTask, setti
 
     limit = effective_limit(settings.limit, cell.store, task.sizes())
     progress.start(cell.store.about, sum(min(n, limit or n) for n in task.sizes().values()))
-    model = PairLM(pair, task.tasks, cell, others, settings.options, progress.sample)
+    model = PairLM(pair, task.tasks, cell, others, settings.options, progress.sample, settings.truncate)
     task.reseed(settings.task_options.seed)
     with _timed([cell, *others], pair, settings):
         results = evaluator.evaluate(
@@ -192,7 +195,11 @@ def describe(pair: Pair, method: MethodSpec, learned: MethodSpec, task: CellTask
     identity = {
         "pair": pair.identity(),
         "method": method_identity(learned),
-        "task": {**task.identity(settings.task_options.seed), "chat": _chat_identity(pair, settings)},
+        "task": {
+            **task.identity(settings.task_options.seed),
+            "chat": _chat_identity(pair, settings),
+            **({"truncated": True} if settings.truncate else {}),
+        },
     }
     return Description(
         pair=pair.spec.name,
@@ -331,7 +338,7 @@ def quiet() -> Iterator[None]:
     """lm-eval, datasets and transformers tell their own progress and warn about what is intended here; ours is enough."""
     from datasets.utils.tqdm import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
 
-    names = ("lm_eval", "datasets", "transformers")
+    names = ("lm_eval", "datasets", "transformers", "huggingface_hub")
     before = {name: logging.getLogger(name).level for name in names}
     bars = not are_progress_bars_disabled()
     disable_progress_bars()

@@ -44,6 +44,9 @@ class FakePair:
     def identity(self) -> dict[str, Any]:
         return {"members": ["Small", "Large"], "revision": self.revision}
 
+    def method(self, spec: MethodSpec) -> None:
+        """Every method fits."""
+
     def memory(self) -> list[dict[str, Any]]:
         return [{"member": name, "device": "cpu"} for name in ("Small", "Large")]
 

@@ -188,7 +188,7 @@ def test_windows_are_lm_evals(length: int, hf: HFLM, monkeypatch: pytest.MonkeyP
 
 
 def test_long_contexts_lose_their_beginning(hf: HFLM) -> None:
-    encoder = Encoder(hf.tokenizer, 32)
+    encoder = Encoder(hf.tokenizer, 32, truncate=True)
     assert (
         encoder.prompt("0123456789" * 4, 8)
         == encoder.prompt("0123456789" * 4, 0)[-24:]
@@ -209,3 +209,13 @@ def test_a_chat_template_that_refuses_a_system_message_gets_none() -> None:
     pair = FakePair(chat_template=template)
     model = PairLM(pair, {}, Cell(DraftMethod(), None))  # type: ignore[arg-type]
     assert model.apply_chat_template([{"role": "system", "content": "s"}, {"role": "user", "content": "u"}]) == "[u]"
+
+
+def test_a_prompt_that_does_not_fit_is_refused_unless_it_may_be_cut(hf: Any) -> None:
+    encoder = Encoder(hf.tokenizer, 32)
+    long = "x " * 400
+    with pytest.raises(PromptTooLong, match="--truncate-prompts"):
+        encoder.prompt(long, 4)
+    with pytest.raises(PromptTooLong, match="--truncate-prompts"):
+        encoder.score_request([1] * 40, [2])
+    assert len(Encoder(hf.tokenizer, 32, truncate=True).prompt(long, 4)) == 28
