@@ -84,7 +84,7 @@ class Encoder:
 
     def _too_long(self, tokens: int) -> PromptTooLong:
         return PromptTooLong(
-            f"A prompt has {tokens} tokens, and the members' context holds {self.max_length}: use a smaller --num-fewshot, members with "
+            f"A prompt has {tokens} tokens, and the members' context holds {self.max_length}: use fewer shots, members with "
             "longer contexts, or --truncate-prompts, which cuts prompts off on the left, as lm-eval does."
         )
 
