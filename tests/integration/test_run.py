@@ -112,3 +112,11 @@ def test_a_text_is_traced(out: Path) -> None:
     ]
     done = CliRunner().invoke(app, words)
     assert done.exit_code == 0 and "expected: 2" in done.stdout, done.output
+
+
+def test_a_method_that_does_not_fit_is_told_before_any_work(out: Path) -> None:
+    folder = out.parent
+    words = ["run", "--pair", str(folder / "pair.yaml"), "--tasks", str(folder / "write.yaml"), "--out", str(folder / "none")]
+    done = CliRunner().invoke(app, [*words, "--methods", "draft", "--method", "average:weights=1/2/3"])
+    assert done.exit_code == 2 and "needs 2 numbers" in done.stderr, done.output
+    assert not list((folder / "none").rglob("samples.jsonl"))
