@@ -50,7 +50,7 @@ def compare(settings: Settings, tell: Callable[[str], None] = lambda _: None) ->
             spec = load_pair(name)
             tell(f"{spec.name}: ours")
             with tempfile.TemporaryDirectory() as folder:
-                ours = replace(settings, out=Path(folder))
+                ours = replace(settings, out=Path(folder), truncate=True)  # as `hf` does
                 pair = Pair.load(spec, model_dir=settings.model_dir, dtype=settings.dtype, device=settings.device)
                 last = len(pair.members) - 1
                 methods: list[MethodSpec] = [
