@@ -27,7 +27,10 @@ def draw_curve(facts: dict[str, Any], path: Path) -> None:
         figure, axes = plt.subplots(figsize=(4.2, 2.6), layout="constrained")
         tokens = [point["tokens"] / 1e6 for point in facts["curve"]]
         axes.plot(tokens, [p["training"] for p in facts["curve"]], color="black", lw=1, ls="--", label="training loss")
-        for (skill, label), marker in zip(SKILL_NAMES.items(), "os^D", strict=True):
+        measured = {**SKILL_NAMES, "letter": "choice by letter"}
+        for (skill, label), marker in zip(measured.items(), "os^Dv", strict=True):
+            if skill not in facts["curve"][0]:
+                continue
             axes.plot(tokens, [p[skill] for p in facts["curve"]], lw=1, marker=marker, ms=2.5, label=label)
         axes.set(xlabel="million tokens", ylabel="nats per answer token", title=facts["name"], yscale="log")
         axes.legend(frameon=False, fontsize=6)
