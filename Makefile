@@ -41,7 +41,7 @@ $(READY): pyproject.toml
 
 demo: $(READY)
 	$(BIN)/cosd-eval run $(DEMO_PAIRS) --tasks builtin --methods $(DEMO_METHODS) --limit $(DEMO_LIMIT) \
-		--out $(DEMO) --confirm-run-unsafe-code
+		--out $(DEMO) --batch-size 20 --confirm-run-unsafe-code
 	$(BIN)/cosd-eval table scores --results $(DEMO)
 
 test: $(READY)

@@ -25,17 +25,18 @@ class FirstToken:
 def generate(model: Model, tokenizer: Any, request: Request, **settings: Any) -> tuple[list[int], float]:
     """One prompt with transformers; returns the new ids (up to the first stop string's last token) and time to first token."""
     from transformers import StoppingCriteriaList
+    from transformers.generation.stopping_criteria import StopStringCriteria
 
     first = FirstToken()
     ids = torch.tensor([request.prompt], device=model.device)
-    stop = {"stop_strings": list(request.stop), "tokenizer": tokenizer} if request.stop else {}
+    # as criteria: transformers hands `stop_strings` on to the assistant, without the tokenizer, and then refuses them
+    stop = [StopStringCriteria(tokenizer, list(request.stop))] if request.stop else []
     out = model.generate(
         input_ids=ids,
         attention_mask=torch.ones_like(ids),
         max_new_tokens=request.max_new_tokens,
         do_sample=False,
-        stopping_criteria=StoppingCriteriaList([first]),
-        **stop,
+        stopping_criteria=StoppingCriteriaList([first, *stop]),
         **settings,
     )
     written: list[int] = out[0, ids.shape[1] :].tolist()

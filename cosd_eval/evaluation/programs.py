@@ -23,7 +23,7 @@ class ProgramScorer:
         self.verdicts: dict[str, float] = {}
 
     def __call__(self, doc: Mapping[str, Any], results: Sequence[Sequence[str]]) -> dict[str, float]:
-        sources = [f"{program}\n{doc['test']}\ncheck({doc['entry_point']})" for program in results[0]]
+        sources = [_source(program, doc) for program in results[0]]
         for source in sources:
             if source not in self.verdicts:
                 self.verdicts[source] = float(self.passes(source))
@@ -32,7 +32,13 @@ class ProgramScorer:
     def recall(self, doc: Mapping[str, Any], results: Sequence[Sequence[str]], value: float) -> None:
         """Take over a stored verdict, so that a program is not run a second time when its sample is read back."""
         (program,) = results[0]
-        self.verdicts[f"{program}\n{doc['test']}\ncheck({doc['entry_point']})"] = value
+        self.verdicts[_source(program, doc)] = value
+
+
+def _source(program: str, doc: Mapping[str, Any]) -> str:
+    from cosd_eval.evaluation.sandbox import check_humaneval
+
+    return check_humaneval(program, "", doc["test"], doc["entry_point"])
 
 
 def run_confined(source: str) -> bool:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from cosd_eval.decoding.loop import Options
 from cosd_eval.decoding.member import Member
+from cosd_eval.decoding.methods import View
 from cosd_eval.decoding.scoring import ScoreRequest, read
 from cosd_eval.errors import ConfigError
 
@@ -65,21 +66,28 @@ def observe(members: Sequence[Member], examples: Sequence[Example], options: Opt
             requests.append(ScoreRequest(request.context, request.continuation[:room]))
     if not requests:
         raise ConfigError("The training data holds no prompt with an output that fits the members' context: choose other --data.")
-    found: list[tuple[tuple[int, int], Tensor, Tensor, Tensor, Tensor]] = []
+    places: list[tuple[int, int]] = []
+    columns: list[tuple[Tensor, ...]] = []
     for batch, _, _ in read(members, range(len(members)), requests, options):
         for some in batch:
             views = list(some.views.values())
-            probability = torch.stack([v.probability for v in views], -1).cpu()
-            correct = torch.stack([v.top == some.targets for v in views], -1).cpu()
-            gold = torch.stack([v.target for v in views if v.target is not None], -1).cpu()
-            assert views[0].hidden is not None
-            hidden = views[0].hidden.float().cpu()
-            found += zip(some.places, probability, correct, gold, hidden, strict=True)
-    found.sort(key=lambda row: row[0])
-    return Positions(
-        *(torch.stack([row[i] for row in found]) for i in (1, 2, 3, 4)),  # type: ignore[misc]
-        example=torch.tensor([row[0][0] for row in found]),
-    )
+            places += some.places
+            columns.append(
+                (
+                    torch.stack([v.probability for v in views], -1).cpu(),
+                    torch.stack([v.top == some.targets for v in views], -1).cpu(),
+                    torch.stack([v.target for v in views if v.target is not None], -1).cpu(),
+                    _hidden(views[0]).float().cpu(),
+                )
+            )
+    order = torch.tensor(sorted(range(len(places)), key=places.__getitem__))
+    probability, correct, gold, hidden = (torch.cat(c)[order] for c in zip(*columns, strict=True))
+    return Positions(probability, correct, gold, hidden, torch.tensor([places[i][0] for i in order.tolist()]))
+
+
+def _hidden(view: View) -> Tensor:
+    assert view.hidden is not None
+    return view.hidden
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,59 @@
+"""`cosd-eval bench` from end to end on a built-in pair: every system runs, tokens agree where they must, the record is whole."""
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from cosd_eval.cli import app
+
+
+def bench(tmp_path: Path, *arguments: str) -> tuple[str, dict]:  # type: ignore[type-arg]
+    out = tmp_path / "bench.json"
+    result = CliRunner().invoke(app, ["bench", "--out", str(out), *arguments])
+    assert result.exit_code == 0, result.output
+    return result.output, json.loads(out.read_text())
+
+
+def test_writing(tmp_path: Path) -> None:
+    arguments = (
+        "--limit",
+        "3",
+        "--max-new-tokens",
+        "12",
+        "--repeats",
+        "1",
+        "--batches",
+        "1,2",
+        "--few",
+        "2",
+        "--dtype",
+        "float32",
+    )
+    text, kept = bench(tmp_path, *arguments)
+    told = kept["tasks"]["builtin_arith"]
+    systems = {(r["system"], r["batch"]) for r in told["rows"]}
+    assert {("cosd-rule", 2), ("transformers generate, assisted", 1), ("lm-eval hf, draft", 2)} <= systems
+    assert told["equal_tokens"] and all(e["equal"] == e["of"] > 0 for e in told["equal_tokens"])
+    ours = [r for r in told["rows"] if r["group"] == "ours"]
+    assert all(r["overhead_over_floor"] > 1 and r["tokens_per_second"] > 0 for r in ours)
+    assert "cosd-rule, batch 1 ÷ transformers generate, assisted" in text
+
+
+def test_scoring(tmp_path: Path) -> None:
+    _, kept = bench(
+        tmp_path, "--tasks", "builtin_choice", "--limit", "3", "--repeats", "1", "--batches", "4", "--methods", "draft,average"
+    )
+    told = kept["tasks"]["builtin_choice"]
+    assert told["unit"] == "requests"
+    assert {r["system"] for r in told["rows"]} == {"draft", "average", "lm-eval hf, draft", "lm-eval hf, assistant"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"), [(["--batches", "x"], "--batches x"), (["--pair", "different-tokenizers"], "vocabulary")]
+)
+def test_what_cannot_be_timed_is_told(tmp_path: Path, arguments: list[str], message: str) -> None:
+    result = CliRunner().invoke(app, ["bench", "--out", str(tmp_path / "x.json"), *arguments])
+    assert result.exit_code == 2
+    assert message in result.output
