@@ -17,7 +17,7 @@ from torch import Tensor
 from cosd_eval.errors import ModelError
 
 SMALL = 32  # up to so many new tokens a row, neighbouring rows attend in one call, padded to the longest of them
-GROWTH = 64  # capacity grows in such steps
+GROWTH = 64  # capacities are multiples of this
 
 
 class Rows:
@@ -28,6 +28,7 @@ class Rows:
     """
 
     def __init__(self, rows: int, capacity: int = GROWTH) -> None:
+        capacity = _rounded(capacity)
         self.lengths = [0] * rows
         self.history: list[list[int]] = [[] for _ in range(rows)]
         self.capacity = capacity
@@ -49,10 +50,10 @@ class Rows:
         del self.history[row][length:]
 
     def reserve(self, length: int) -> None:
-        """Make room for rows of `length` tokens; keeps what is held."""
+        """Make room for rows of `length` tokens; keeps what is held. Grows by a quarter at least, since it copies everything."""
         if length <= self.capacity:
             return
-        old, self.capacity = self.capacity, -(-length // GROWTH) * GROWTH
+        old, self.capacity = self.capacity, _rounded(max(length, self.capacity * 5 // 4))
         for stored in (self.keys, self.values):
             for layer, tensor in enumerate(stored):
                 grown = tensor.new_zeros((*tensor.shape[:2], self.capacity, tensor.shape[3]))
@@ -77,6 +78,10 @@ class Rows:
 
     def nbytes(self) -> int:
         return sum(t.nbytes for t in (*self.keys, *self.values))
+
+
+def _rounded(length: int) -> int:
+    return -(-length // GROWTH) * GROWTH
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,8 @@ from cosd_eval.decoding.text import Ending, final_text
 from cosd_eval.errors import PromptTooLong
 from cosd_eval.records import Counters, Decoded, Finish, Provenance
 
+USUAL = 256  # new tokens that rows have room for from the start
+
 DraftLength = int | Literal["auto", "full"]
 
 
@@ -98,8 +100,9 @@ class Loop:
         queue = deque(self._prepared(requests))
         done: list[Decoded | None] = [None] * len(requests)
         slots = min(self.options.batch_size, len(requests))
+        room = max((len(ids) + min(request.max_new_tokens, USUAL) for _, request, ids in queue), default=0)
         for m in self.method.members:
-            self.members[m].open(slots)
+            self.members[m].open(slots, min(room, self.context))
         rows: list[Row] = []
         free = list(range(slots))
         turn = Round(*self.costs)
@@ -236,15 +239,10 @@ class Loop:
         for a in self.method.asks:
             for i, (now, then) in enumerate(self._ask(a, rows)):
                 views[i][a], following[i][a] = now, then
-        together = {m: View.join([v[m] for v in views]) for m in self.method.members}
-        choice = self.method.choose(together)
-        start = 0
         for row, seen, after in zip(rows, views, following, strict=True):
-            here = slice(start, start + len(row.pending))
-            start = here.stop
             row.counters.rounds += 1
             row.known = after
-            self._decide(row, Choice(choice.token[here], choice.author[here]), seen)
+            self._decide(row, self.method.choose(seen), seen)
             if self.method.ignores_draft and row.known and not row.finish:
                 self._commit_known(row)
 

@@ -97,9 +97,9 @@ class Member:
                 f"(correlation {alike:.3f}), so it cannot be decoded here: use a decoder with plain attention."
             )
 
-    def open(self, rows: int) -> None:
-        """Start afresh with that many empty rows."""
-        self.rows = cache.Rows(rows)
+    def open(self, rows: int, length: int = cache.GROWTH) -> None:
+        """Start afresh with that many empty rows, with room for `length` tokens each (it grows where that is too little)."""
+        self.rows = cache.Rows(rows, length)
 
     @torch.inference_mode()
     def run(self, chunks: Sequence[Chunk], *, share: bool = True) -> Output:

@@ -55,7 +55,7 @@ def read(
     context = min(members[m].max_length for m in asked)
     units = _units(requests, context)
     for m in asked:
-        members[m].open(min(options.batch_size, len(units)))
+        members[m].open(min(options.batch_size, len(units)), max(len(u.tokens) for u in units))
     for batch in _batches(units, options.batch_size):
         begin = perf_counter()
         for m in asked:
