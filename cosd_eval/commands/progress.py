@@ -82,7 +82,7 @@ def summary(filled: Sequence[Filled]) -> str:
             _time(run.get("seconds", 0.0)) + (f" for {together}" if together > 1 and run.get("seconds") else ""),
         )  # fmt: skip
     text = StringIO()
-    Console(file=text, width=max(shutil.get_terminal_size((130, 24)).columns, 100)).print(table)
+    Console(file=text, width=max(shutil.get_terminal_size((130, 24)).columns, 130)).print(table)
     return (
         text.getvalue().rstrip()
         + "\nasked: share of output tokens at which an assistant was asked; time: of the documents computed, all sessions."
