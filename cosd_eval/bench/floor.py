@@ -8,7 +8,7 @@ from time import perf_counter
 import torch
 
 from cosd_eval.decoding import cache
-from cosd_eval.decoding.member import Chunk, Member, Piece
+from cosd_eval.decoding.member import Chunk, Member, Piece, model_inputs, padded
 
 
 @dataclass(frozen=True)
@@ -62,12 +62,11 @@ def replay(passes: Sequence[Recorded]) -> float:
     for one in passes:
         for row, held, _ in one.rows:
             one.member.rows.lengths[row] = held
-        plan = cache.Pass(one.member.rows, [(row, new) for row, _, new in one.rows], one.member.device)
-        ids = torch.tensor([one.ids], device=one.member.device)
-        wanted = torch.tensor(one.wanted, dtype=torch.long, device=one.member.device)
+        plan = cache.Pass(one.member.rows, [(row, new) for row, _, new in one.rows], one.member.device, padded(len(one.ids)))
+        inputs = model_inputs(plan, one.ids, one.wanted, one.member.device)
         _wait(one.member)
         begin = perf_counter()
-        one.member.model(input_ids=ids, position_ids=plan.positions[None], use_cache=False, logits_to_keep=wanted, cosd_pass=plan)
+        one.member.model(**inputs)
         _wait(one.member)
         total += perf_counter() - begin
     return total

@@ -143,16 +143,18 @@ class Group:
 class Pass:
     """The plan of one forward pass: which packed token belongs to which row, and who attends together."""
 
-    def __init__(self, rows: Rows, counts: Sequence[tuple[int, int]], device: torch.device) -> None:
-        """counts: (row, number of new tokens), in packed order."""
+    def __init__(self, rows: Rows, counts: Sequence[tuple[int, int]], device: torch.device, length: int | None = None) -> None:
+        """counts: (row, number of new tokens), in packed order; `length` tokens are fed, those beyond the rows' being filler."""
         self.cache = rows
         spans, start = [], 0
         for row, count in counts:
             spans.append(Span(row, start, count, rows.lengths[row]))
             start += count
         self.tokens = start
+        self.filler = (length or start) - start
         self.rows = torch.tensor([s.row for s in spans for _ in range(s.count)], device=device)
         self.positions = torch.tensor([s.base + i for s in spans for i in range(s.count)], device=device)
+        self.fed_positions = F.pad(self.positions, (0, self.filler))
         self.groups = list(_grouped(spans))
         for group in self.groups:
             group.prepare(device)
@@ -162,7 +164,8 @@ class Pass:
         rows.reserve(max(s.base + s.count for s in spans))
 
     def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scaling: float | None, window: int | None) -> Tensor:
-        """query [1, heads, t, size], key and value [1, kv_heads, t, size] -> [1, t, heads, size]."""
+        """query [1, heads, t, size], key and value [1, kv_heads, t, size] -> [1, t, heads, size]; zeros for filler."""
+        query, key, value = (x[:, :, : self.tokens] for x in (query, key, value))
         self.cache.write(layer, self.rows, self.positions, key, value)
         outputs = []
         for group in self.groups:
@@ -171,7 +174,8 @@ class Pass:
             else:
                 outputs.append(self._attend_rows(group, layer, query, scaling, window))
         together = outputs[0] if len(outputs) == 1 else torch.cat(outputs)
-        return (together if self._order is None else together[self._order])[None]
+        together = together if self._order is None else together[self._order]
+        return F.pad(together, (0, 0, 0, 0, 0, self.filler))[None]
 
     def _attend_rows(self, group: Group, layer: int, query: Tensor, scaling: float | None, window: int | None) -> Tensor:
         """Query heads that share a key head are folded into the query length, so that keys are read once."""

@@ -145,7 +145,8 @@ class Member:
 
     def _forward(self, chunks: Sequence[Chunk], pieces: Sequence[Piece]) -> list[tuple[Tensor, Tensor]]:
         """One packed pass: for each piece the logits and hidden states of its wanted positions."""
-        plan = cache.Pass(self.rows, [(chunks[p.chunk].row, p.stop - p.start) for p in pieces], self.device)
+        tokens = sum(p.stop - p.start for p in pieces)
+        plan = cache.Pass(self.rows, [(chunks[p.chunk].row, p.stop - p.start) for p in pieces], self.device, padded(tokens))
         ids: list[int] = []
         wanted: list[int] = []
         counts: list[int] = []
@@ -155,19 +156,33 @@ class Member:
             counts.append(max(0, p.stop - first))
             wanted += range(len(ids) + first - p.start, len(ids) + p.stop - p.start)
             ids += chunk.tokens[p.start : p.stop]
-        result = self.model(
-            input_ids=torch.tensor([ids], device=self.device),
-            position_ids=plan.positions[None],
-            use_cache=False,
-            logits_to_keep=torch.tensor(wanted, dtype=torch.long, device=self.device),
-            cosd_pass=plan,
-        )
+        result = self.model(**model_inputs(plan, ids, wanted, self.device))
         for p in pieces:
             row = chunks[p.chunk].row
             self.rows.lengths[row] += p.stop - p.start
             self.rows.history[row].extend(chunks[p.chunk].tokens[p.start : p.stop])
-        logits = result.logits[0, :, : self.vocabulary]
-        return list(zip(logits.split(counts), self._hidden[0].split(counts), strict=True))
+        logits = result.logits[0, : len(wanted), : self.vocabulary]
+        return list(zip(logits.split(counts), self._hidden[0, : len(wanted)].split(counts), strict=True))
+
+
+def padded(count: int) -> int:
+    """How many tokens are fed for `count`: a few sizes serve all, since the CPU's linear algebra keeps memory for each size
+    that it has seen, and sets itself up anew for each that it has not."""
+    step = 1 if count <= 16 else 8 if count <= 64 else 32
+    return -(-count // step) * step
+
+
+def model_inputs(plan: cache.Pass, ids: Sequence[int], wanted: Sequence[int], device: torch.device) -> dict[str, Any]:
+    """What a packed pass hands to the model: ids and positions [1, t] with filler, and the positions [n] whose logits are read,
+    also filled up."""
+    read = [*wanted, *[0] * (padded(len(wanted)) - len(wanted))]
+    return {
+        "input_ids": torch.tensor([[*ids, *[0] * plan.filler]], device=device),
+        "position_ids": plan.fed_positions[None],
+        "use_cache": False,
+        "logits_to_keep": torch.tensor(read, dtype=torch.long, device=device),
+        "cosd_pass": plan,
+    }
 
 
 def _pieces(whole: Sequence[Piece]) -> Iterator[list[Piece]]:

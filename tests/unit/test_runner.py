@@ -168,7 +168,9 @@ def test_a_stored_verdict_is_not_run_again(settings: Settings, monkeypatch: pyte
     monkeypatch.setattr(programs, "run_confined", lambda source: bool(ran.append(source)) or len(ran) % 2 == 0)
     code = replace(settings, tasks=("humaneval",), methods=(DraftMethod(),), confirm_unsafe=True)
     (first,) = run(code, load_members=using(FakePair()))
-    assert len(ran) == 8 and first.scores[0].value == 0.5 and ran[0].endswith("\ncheck(f7)\n") and "def f7(x):\n so it is" in ran[0]
+    assert (
+        len(ran) == 8 and first.scores[0].value == 0.5 and ran[0].endswith("\ncheck(f7)\n") and "def f7(x):\n so it is" in ran[0]
+    )
     (second,) = run(code, load_members=using(FakePair()))
     assert len(ran) == 8 and second.scores == first.scores
 
