@@ -19,6 +19,7 @@ ARGS ?=
 DEMO ?= results/demo
 DEMO_PAIRS ?= --pair complementary --pair forgetting --pair capacity
 DEMO_METHODS ?= draft,assistant,speculative,average,cosd-rule,cosd-tree,co-llm
+DEMO_METHODS_OF_THREE ?= draft,assistant,speculative,average,cosd-rule,cosd-tree
 DEMO_LIMIT ?= 20
 
 # Two processes with one thread each: small models gain nothing from more, and would wait for each other.
@@ -41,6 +42,8 @@ $(READY): pyproject.toml
 
 demo: $(READY)
 	$(BIN)/cosd-eval run $(DEMO_PAIRS) --tasks builtin --methods $(DEMO_METHODS) --limit $(DEMO_LIMIT) \
+		--out $(DEMO) --batch-size 20 --confirm-run-unsafe-code
+	$(BIN)/cosd-eval run --pair builtin-trio --tasks builtin --methods $(DEMO_METHODS_OF_THREE) --limit $(DEMO_LIMIT) \
 		--out $(DEMO) --batch-size 20 --confirm-run-unsafe-code
 	$(BIN)/cosd-eval table scores --results $(DEMO)
 
