@@ -113,7 +113,8 @@ def explain(
 
 def _describe(told: dict[str, Any]) -> str:
     source = told["source"]
-    lines = [f"{told['kind']} for {' + '.join(told['names'])}, from {source['samples']} of {source['name']} seed {told['seed']}"]
+    learned = f"{source['samples']} samples of {source['name']}, seed {told['seed']}"
+    lines = [f"{told['kind']} for {' + '.join(told['names'])}, from {learned}"]
     if told["kind"] == "cosd-tree":
         lines += [", ".join(f"{name.replace('_', ' ')}: {n}" for name, n in told["counts"].items()), *told["text"]]
         return "\n".join(lines)
