@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from cosd_eval.analysis.results import Cell, Results, member_index
 from cosd_eval.config import list_methods, load_pair
 from cosd_eval.errors import UnknownName
-from cosd_eval.records import Score
 
 # The paper's benchmarks, as our task names; the first is what the `paper` suite runs.
 BENCHMARKS: dict[str, tuple[str, ...]] = {
@@ -67,10 +66,6 @@ def is_builtin(task: str) -> bool:
 def scale_of(metric: str) -> float:
     """100 for shares and probabilities, which are shown in percent; 1 for what has no upper bound."""
     return 1.0 if any(word in metric for word in _UNBOUNDED) else 100.0
-
-
-def sign_of(score: Score) -> int:
-    return 1 if score.higher_is_better else -1
 
 
 def find_cell(cells: Sequence[Cell], method: str) -> Cell | None:

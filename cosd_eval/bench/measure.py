@@ -38,7 +38,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class System:
-    """One line of the table. group: ours, peer. prompts: how many of the task's requests it runs on (slow ones run on fewer,
+    """One line of the table. group: ours, peer. requests: how many of the task's it runs on (slow ones run on fewer,
     so compare rates)."""
 
     name: str
@@ -189,7 +189,7 @@ def _lm_eval(model: Any, tokenizer: Any, work: Work, batch: int, max_length: int
 
 
 def run(systems: Sequence[System], repeats: int, say: Callable[[str], None]) -> dict[int, list[Outcome]]:
-    """`repeats` outcomes of each system (by its place), each repeat in another order, after one warm-up on the first call."""
+    """`repeats` outcomes of each system (by its place), each repeat in another order."""
     outcomes: dict[int, list[Outcome]] = {i: [] for i in range(len(systems))}
     for repeat in range(repeats):
         order = [(i + repeat) % len(systems) for i in range(len(systems))]

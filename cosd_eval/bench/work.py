@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass, replace
 
-from cosd_eval.config import PairSpec
 from cosd_eval.decoding.loop import Request
 from cosd_eval.decoding.pair import Pair
 from cosd_eval.decoding.scoring import ScoreRequest
@@ -50,12 +49,3 @@ def work_of(pair: Pair, names: tuple[str, ...], limit: int, max_new_tokens: int,
                 work.instances.append(instance)
         found.append(work)
     return found
-
-
-def spec_with_dtype(spec: PairSpec, dtype: str) -> PairSpec:
-    return spec.model_copy(
-        update={
-            "draft": spec.draft.model_copy(update={"dtype": dtype}),
-            "assistants": tuple(a.model_copy(update={"dtype": dtype}) for a in spec.assistants),
-        }
-    )

@@ -9,17 +9,17 @@ from torch import Tensor
 from cosd_eval.decoding.methods import TreeNodes
 from cosd_eval.errors import ConfigError
 
+KINDS = ("cosd-tree", "co-llm")
 
-def read_json(path: Path, kind: str) -> dict[str, Any]:
-    """Raises ConfigError unless the file holds `kind` as this project writes it."""
+
+def read_json(path: Path, *kinds: str) -> dict[str, Any]:
+    """Raises ConfigError unless the file holds one of these kinds as this project writes it."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ConfigError(f"There is no file {path}: train it first, or check the path.") from None
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as e:
-        raise ConfigError(f"{path} cannot be read as JSON ({e}): train it anew.") from None
-    if not isinstance(content, dict) or content.get("kind") != kind:
-        raise ConfigError(f"{path} is no {kind} written by `cosd-eval train`: check the path.")
+        raise ConfigError(f"{path} cannot be read ({e}): check the path, or train it anew.") from None
+    if not isinstance(content, dict) or content.get("kind") not in kinds:
+        raise ConfigError(f"{path} is no {' or '.join(kinds)}, or was not written by `cosd-eval train`: check the path.")
     return content
 
 

@@ -54,7 +54,7 @@ class Member:
     vocabulary: how many logits are kept (the loader cuts it to what the members share). end_tokens: ids that end a text.
     """
 
-    def __init__(self, model: Model, tokenizer: Tokenizer, name: str, *, pack: bool = True) -> None:
+    def __init__(self, model: Model, tokenizer: Tokenizer, name: str) -> None:
         """Raises ModelError if the model's own attention and ours disagree."""
         self.name = name
         self.tokenizer = tokenizer
@@ -72,8 +72,7 @@ class Member:
             expected = model(input_ids=torch.tensor([probe], device=self.device), use_cache=False).logits[0]
         cache.register()
         model.set_attn_implementation(cache.NAME)
-        if pack:
-            pack_linear_layers(model)
+        pack_linear_layers(model)
         self._hidden = torch.empty(0)
         model.get_output_embeddings().register_forward_pre_hook(self._keep_hidden)
         self.open(1)
@@ -145,8 +144,6 @@ class Member:
 
     def _forward(self, chunks: Sequence[Chunk], pieces: Sequence[Piece]) -> list[tuple[Tensor, Tensor]]:
         """One packed pass: for each piece the logits and hidden states of its wanted positions."""
-        tokens = sum(p.stop - p.start for p in pieces)
-        plan = cache.Pass(self.rows, [(chunks[p.chunk].row, p.stop - p.start) for p in pieces], self.device, padded(tokens))
         ids: list[int] = []
         wanted: list[int] = []
         counts: list[int] = []
@@ -156,13 +153,30 @@ class Member:
             counts.append(max(0, p.stop - first))
             wanted += range(len(ids) + first - p.start, len(ids) + p.stop - p.start)
             ids += chunk.tokens[p.start : p.stop]
-        result = self.model(**model_inputs(plan, ids, wanted, self.device))
+        logits, hidden = self.feed([(chunks[p.chunk].row, p.stop - p.start) for p in pieces], ids, wanted)
         for p in pieces:
             row = chunks[p.chunk].row
             self.rows.lengths[row] += p.stop - p.start
             self.rows.history[row].extend(chunks[p.chunk].tokens[p.start : p.stop])
-        logits = result.logits[0, : len(wanted), : self.vocabulary]
-        return list(zip(logits.split(counts), self._hidden[0, : len(wanted)].split(counts), strict=True))
+        return list(zip(logits.split(counts), hidden.split(counts), strict=True))
+
+    def feed(self, counts: Sequence[tuple[int, int]], ids: Sequence[int], wanted: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """Call the model on packed `ids`: counts has (row, its number of new tokens) in order, wanted the packed positions whose
+        logits [n, vocabulary] and hidden states [n, width] come back. Rows are written, their lengths stay as they are."""
+        result = self.model(**self.model_inputs(counts, ids, wanted))
+        return result.logits[0, : len(wanted), : self.vocabulary], self._hidden[0, : len(wanted)]
+
+    def model_inputs(self, counts: Sequence[tuple[int, int]], ids: Sequence[int], wanted: Sequence[int]) -> dict[str, Any]:
+        """What `feed` hands to the model: ids and positions [1, t] with filler, and the wanted positions, also filled up."""
+        plan = cache.Pass(self.rows, counts, self.device, padded(len(ids)))
+        read = [*wanted, *[0] * (padded(len(wanted)) - len(wanted))]
+        return {
+            "input_ids": torch.tensor([[*ids, *[0] * plan.filler]], device=self.device),
+            "position_ids": plan.fed_positions[None],
+            "use_cache": False,
+            "logits_to_keep": torch.tensor(read, dtype=torch.long, device=self.device),
+            "cosd_pass": plan,
+        }
 
 
 def padded(count: int) -> int:
@@ -170,19 +184,6 @@ def padded(count: int) -> int:
     that it has seen, and sets itself up anew for each that it has not."""
     step = 1 if count <= 16 else 8 if count <= 64 else 32
     return -(-count // step) * step
-
-
-def model_inputs(plan: cache.Pass, ids: Sequence[int], wanted: Sequence[int], device: torch.device) -> dict[str, Any]:
-    """What a packed pass hands to the model: ids and positions [1, t] with filler, and the positions [n] whose logits are read,
-    also filled up."""
-    read = [*wanted, *[0] * (padded(len(wanted)) - len(wanted))]
-    return {
-        "input_ids": torch.tensor([[*ids, *[0] * plan.filler]], device=device),
-        "position_ids": plan.fed_positions[None],
-        "use_cache": False,
-        "logits_to_keep": torch.tensor(read, dtype=torch.long, device=device),
-        "cosd_pass": plan,
-    }
 
 
 def _pieces(whole: Sequence[Piece]) -> Iterator[list[Piece]]:

@@ -19,6 +19,7 @@ from cosd_eval.decoding.loop import Loop, Options, Request
 from cosd_eval.decoding.member import Member, Tokenizer
 from cosd_eval.decoding.scoring import ScoreRequest, score
 from cosd_eval.errors import ConfigError, ModelError
+from cosd_eval.organisms import builtin_models
 from cosd_eval.records import Decoded, Scored
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -175,10 +176,7 @@ def build_method(spec: MethodSpec, members: int) -> methods.Method:
                 raise ConfigError("cosd-tree needs a tree: train one with `cosd-eval train tree`, then cosd-tree:tree=FILE.")
             return methods.Tree(read_tree(Path(tree), members), members)
         case config.CoLLMMethod(deferral=deferral, eta=eta):
-            if members != 2:
-                raise ConfigError(
-                    f"co-llm takes a draft and one assistant, and this pair has {members} members: choose a pair of two."
-                )
+            require_two(members)
             if deferral is None:
                 raise ConfigError("co-llm needs a layer: train one with `cosd-eval train co-llm`, then co-llm:deferral=FOLDER.")
             weight, bias, chosen = read_deferral(Path(deferral))
@@ -186,13 +184,21 @@ def build_method(spec: MethodSpec, members: int) -> methods.Method:
     raise ConfigError(f"Method {spec!r} is not known.")
 
 
+def require_two(members: int) -> None:
+    """Raises ConfigError where Co-LLM is asked of more than a draft and one assistant."""
+    if members != 2:
+        raise ConfigError(
+            f"co-llm takes a draft and one assistant, and this pair has {members} members: choose a pair of two members."
+        )
+
+
 def locate(model: str, folder: Path | None) -> str:
     """Where a model is: a folder of --model-dir named like its last path part in lower case, a model that comes with this
     package (`organisms/NAME`), a path, or else the hub id itself."""
     if folder is not None and (local := folder / model.rstrip("/").split("/")[-1].lower()).is_dir():
         return str(local)
-    if model.startswith("organisms/"):
-        return str(Path(__file__).parent.parent / "organisms" / "models" / model.removeprefix("organisms/"))
+    if model in (builtin := builtin_models()):
+        return str(builtin[model])
     return str(Path(model).expanduser()) if Path(model).expanduser().exists() else model
 
 

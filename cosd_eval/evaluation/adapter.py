@@ -141,7 +141,6 @@ class PairLM(LM):  # type: ignore[misc]  # lm-eval is not typed
         self.places: dict[int, tuple[Key, int]] = {}
         self.documents: dict[Key, list[Instance]] = {}
         self.unfinished: dict[tuple[int, Key], list[Output | None]] = {}
-        self.replayed: set[Key] = set()
 
     # -- what lm-eval calls
 

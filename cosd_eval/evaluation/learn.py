@@ -1,14 +1,16 @@
 """CoSD-Tree and Co-LLM around a run: training them for a pair, the defaults kept beside the results, and what they have seen."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from cosd_eval.config import CoLLMMethod, MethodSpec, TreeMethod
+from cosd_eval.decoding.learned import KINDS, read_json
 from cosd_eval.decoding.loop import Options
-from cosd_eval.decoding.pair import Pair
+from cosd_eval.decoding.pair import Pair, require_two
 from cosd_eval.errors import ConfigError, StoreError
 from cosd_eval.evaluation import documents
 from cosd_eval.training import deferral, tree
@@ -52,10 +54,7 @@ def train_tree(
 def train_deferral(pair: Pair, training: Training, out: Path) -> dict[str, Any]:
     """Train, write the folder `out`, and return what it says. Raises UserErrors."""
     pair.require_shared("co-llm")
-    if len(pair.members) != 2:
-        raise ConfigError(
-            f"co-llm takes a draft and one assistant, and this pair has {len(pair.members)} members: choose a pair of two."
-        )
+    require_two(len(pair.members))
     found, source = documents.examples(training.data, training.samples, training.seed, training.data_dir)
     layer, told = deferral.fit(observe(pair.members, found, training.options), training.seed)
     with _writing(out):
@@ -63,30 +62,18 @@ def train_deferral(pair: Pair, training: Training, out: Path) -> dict[str, Any]:
     return read(out)
 
 
-class _writing:
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
     """Turns a folder that cannot be written into one sentence."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, OSError):
-            raise StoreError(f"{self.path} cannot be written ({error.strerror or error}): choose another --out.") from None
+    try:
+        yield
+    except OSError as e:
+        raise StoreError(f"{path} cannot be written ({e.strerror or e}): choose another --out.") from None
 
 
 def read(path: Path) -> dict[str, Any]:
     """What training wrote: a tree's JSON file, or the JSON in a deferral folder. Raises ConfigError."""
-    file = path / "deferral.json" if path.is_dir() else path
-    try:
-        content: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as e:
-        raise ConfigError(f"{file} cannot be read ({e}): check the path, or train it anew.") from None
-    if not isinstance(content, dict) or content.get("kind") not in ("cosd-tree", "co-llm"):
-        raise ConfigError(f"{file} was not written by `cosd-eval train`: check the path.")
-    return content
+    return read_json(path / "deferral.json" if path.is_dir() else path, *KINDS)
 
 
 def resolved(pair: Pair, method: MethodSpec, out: Path, data_dir: Path | None, options: Options) -> MethodSpec:

@@ -10,7 +10,8 @@ import importlib.util
 import inspect
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, is_dataclass
 from functools import cache
 from pathlib import Path
@@ -24,7 +25,7 @@ from lm_eval.config.group import GroupConfig
 from lm_eval.tasks import TaskManager
 
 from cosd_eval import config as configuration
-from cosd_eval.errors import ConfigError, DataMissing, UnknownName, UnsafeCodeError, UserError
+from cosd_eval.errors import ConfigError, DataMissing, UnknownName, UnsafeCodeError
 from cosd_eval.evaluation import catalog, choice, programs
 
 _STOCK = Path(lm_eval.tasks.__file__).parent
@@ -290,23 +291,18 @@ def _from_hub(name: str) -> CellTask:
     return CellTask(name, found["tasks"], found["groups"], "hub")
 
 
-class _readable_errors:
+@contextmanager
+def _readable_errors(name: str) -> Iterator[None]:
     """Turns the many ways in which a data set can fail to load into one DataMissing."""
+    from datasets.exceptions import DatasetsError
 
-    def __init__(self, name: str) -> None:
-        self.name = name
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        from datasets.exceptions import DatasetsError
-
-        if isinstance(error, (OSError, ConnectionError, DatasetsError)) and not isinstance(error, UserError):
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise DataMissing(
-                f"The data of task {self.name!r} cannot be had ({reason}): check the connection and the name, or give --data-dir."
-            ) from None
+    try:
+        yield
+    except (OSError, DatasetsError) as e:
+        reason = str(e).splitlines()[0] if str(e) else type(e).__name__
+        raise DataMissing(
+            f"The data of task {name!r} cannot be had ({reason}): check the connection and the name, or give --data-dir."
+        ) from None
 
 
 def _from_catalog(name: str, known: catalog.Known, options: TaskOptions) -> CellTask:

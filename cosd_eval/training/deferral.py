@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
+from cosd_eval.decoding.pair import require_two
 from cosd_eval.errors import ConfigError
 from cosd_eval.training.examples import Positions, Source
 
@@ -53,8 +54,7 @@ def fit(positions: Positions, seed: int) -> tuple[Deferral, dict[str, Any]]:
 
     Also what happened: counts, losses, validation accuracies. Raises ConfigError where there is too little to learn from.
     """
-    if positions.correct.shape[1] != 2:
-        raise ConfigError("co-llm takes a draft and one assistant: choose a pair of two members.")
+    require_two(positions.correct.shape[1])
     held_out = _validation(positions.example, seed)
     train, check = ~held_out, held_out
     wanted = positions.correct[:, 1] & ~positions.correct[:, 0]
