@@ -1,5 +1,6 @@
 """Times systems side by side in one run: the same prompts, greedy, warm-up first, order rotated, medians over repeats."""
 
+import ctypes
 import gc
 import json
 import os
@@ -8,6 +9,7 @@ import statistics
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -33,7 +35,9 @@ class Outcome:
     ids: list[list[int]] = field(default_factory=list)
     first_token: float | None = None
     counters: list[Counters] = field(default_factory=list)
-    memory_mb: float = 0.0
+    memory_mb: float = 0.0  # over the weights
+    rows_mb: float = 0.0  # of that, key/value rows
+    floor: float | None = None  # seconds of the same forward passes alone
 
 
 @dataclass(frozen=True)
@@ -49,16 +53,17 @@ class System:
 
 
 class PeakMemory:
-    """Highest resident memory of this process inside the block, over what it was before, in MB (on a GPU: allocated there)."""
+    """Highest memory of this process inside the block, over `base` bytes, in MB (resident; on a GPU: allocated there)."""
+
+    def __init__(self, base: int) -> None:
+        self.base = base
 
     def __enter__(self) -> "PeakMemory":
-        gc.collect()
+        self.peak = in_use()
         self.cuda = torch.cuda.is_available()
         if self.cuda:
             torch.cuda.reset_peak_memory_stats()
-            self.before = torch.cuda.memory_allocated()
         else:
-            self.before = self.peak = _resident()
             self.done = threading.Event()
             self.watcher = threading.Thread(target=self._watch, daemon=True)
             self.watcher.start()
@@ -77,7 +82,17 @@ class PeakMemory:
 
     @property
     def megabytes(self) -> float:
-        return max(0.0, (self.peak - self.before) / MEGABYTE)
+        return max(0.0, (self.peak - self.base) / MEGABYTE)
+
+
+def in_use() -> int:
+    """Bytes in use now, what was freed given back first."""
+    gc.collect()
+    if torch.cuda.is_available():
+        return torch.cuda.memory_allocated()
+    with suppress(OSError, AttributeError):  # glibc keeps freed memory otherwise
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
+    return _resident()
 
 
 def _resident() -> int:
@@ -97,15 +112,22 @@ def _resident() -> int:
 
 
 def ours(pair: Pair, work: Work, methods: Sequence[MethodSpec], batches: Sequence[int], few: int) -> list[System]:
-    """Each method at each batch size; at batch 1 on the first `few` requests."""
+    """Each method at each batch size."""
     systems = []
     for method in methods:
         for batch in batches:
-            part = work if batch > 1 else work.first(few)
-            count = len(part.instances)
+            part = work.first(requests_at(work, batch, few))
             run = _ours_writing if part.generate else _ours_scoring
-            systems.append(System(method_label(method), "ours", batch, count, _bind(run, pair, part, method, batch)))
+            systems.append(
+                System(method_label(method), "ours", batch, len(part.instances), _bind(run, pair, part, method, batch))
+            )
     return systems
+
+
+def requests_at(work: Work, batch: int, few: int) -> int:
+    """How many requests a system runs on: all where answers are scored; of what is written the first `few`, or one batch if
+    that is more. Whoever runs at the same batch size runs on the same ones."""
+    return len(work.instances) if work.score else min(max(few, batch), len(work.instances))
 
 
 def _bind(run: Callable[..., Outcome], *arguments: Any) -> Callable[[], Outcome]:
@@ -122,19 +144,25 @@ def _ours_writing(pair: Pair, work: Work, method: MethodSpec, batch: int) -> Out
         [d.token_ids for d in decoded],
         statistics.mean(d.counters.first_token for d in decoded),
         [d.counters for d in decoded],
+        rows_mb=_rows_mb(pair),
     )
 
 
 def _ours_scoring(pair: Pair, work: Work, method: MethodSpec, batch: int) -> Outcome:
     begin = time.perf_counter()
     pair.score(work.score, [method], Options(batch_size=batch))
-    return Outcome(time.perf_counter() - begin, len(work.score))
+    return Outcome(time.perf_counter() - begin, len(work.score), rows_mb=_rows_mb(pair))
+
+
+def _rows_mb(pair: Pair) -> float:
+    return sum(m.rows.nbytes() for m in pair.members) / MEGABYTE
 
 
 def transformers_systems(models: Sequence[Any], tokenizer: Any, work: Work, few: int, end: frozenset[int]) -> list[System]:
     """generate alone, assisted, with its ensemble weight; and the naive reference: all one sequence at a time."""
     draft, assistant = models[0], models[-1]
-    part = work.first(few)
+    count = requests_at(work, 1, few)
+    part = work.first(count)
 
     def each(write: Callable[[Any], tuple[list[int], float]]) -> Callable[[], Outcome]:
         def run() -> Outcome:
@@ -151,27 +179,23 @@ def transformers_systems(models: Sequence[Any], tokenizer: Any, work: Work, few:
     ensemble = each(lambda r: peers.generate(assistant, tokenizer, r, assistant_model=draft, assistant_ensemble_weight=0.5))
     naive = each(lambda r: peers.every_token([draft, assistant], peers.rule(0.5, 0.5), r, end, tokenizer))
     return [
-        System("transformers generate, assistant", "peer", 1, few, alone),
-        System("transformers generate, assisted", "peer", 1, few, assisted),
-        System("transformers generate, assisted, ensemble weight 0.5", "peer", 1, few, ensemble),
-        System("both models at every token, cosd-rule", "peer", 1, few, naive),
+        System("transformers generate, assistant", "peer", 1, count, alone),
+        System("transformers generate, assisted", "peer", 1, count, assisted),
+        System("transformers generate, assisted, ensemble weight 0.5", "peer", 1, count, ensemble),
+        System("both models at every token, cosd-rule", "peer", 1, count, naive),
     ]
 
 
-def lm_eval_systems(models: Sequence[Any], tokenizer: Any, work: Work, batches: Sequence[int], max_length: int) -> list[System]:
-    """lm-eval's `hf` model with the draft and with the last assistant, at the largest batch size."""
+def lm_eval_systems(
+    models: Sequence[Any], tokenizer: Any, work: Work, batches: Sequence[int], few: int, max_length: int
+) -> list[System]:
+    """lm-eval's `hf` model with the draft and with the last assistant, at each batch size."""
     systems = []
     for name, model in (("draft", models[0]), ("assistant", models[-1])):
-        batch = max(batches)
-        systems.append(
-            System(
-                f"lm-eval hf, {name}",
-                "peer",
-                batch,
-                len(work.instances),
-                _bind(_lm_eval, model, tokenizer, work, batch, max_length),
-            )
-        )
+        for batch in batches:
+            part = work.first(requests_at(work, batch, few))
+            run = _bind(_lm_eval, model, tokenizer, part, batch, max_length)
+            systems.append(System(f"lm-eval hf, {name}", "peer", batch, len(part.instances), run))
     return systems
 
 
@@ -188,36 +212,25 @@ def _lm_eval(model: Any, tokenizer: Any, work: Work, batch: int, max_length: int
 # -- running them -----------------------------------------------------------------------------------------------------------
 
 
-def run(systems: Sequence[System], repeats: int, say: Callable[[str], None]) -> dict[int, list[Outcome]]:
-    """`repeats` outcomes of each system (by its place), each repeat in another order."""
+def run(pair: Pair, systems: Sequence[System], repeats: int, base: int, say: Callable[[str], None]) -> dict[int, list[Outcome]]:
+    """`repeats` outcomes of each system (by its place), each repeat in another order. The last of ours also has its floor: its
+    forward passes, noted as they were made, again and alone, right after it. base: bytes in use with the models alone."""
     outcomes: dict[int, list[Outcome]] = {i: [] for i in range(len(systems))}
     for repeat in range(repeats):
         order = [(i + repeat) % len(systems) for i in range(len(systems))]
         for i in order:
             system = systems[i]
-            with PeakMemory() as memory:
+            with PeakMemory(base) as memory, floor.recording(pair.members) as passes:
                 outcome = system.run()
             outcome.memory_mb = memory.megabytes
+            if repeat == repeats - 1 and system.group == "ours":
+                outcome.floor = floor.replay(passes)
             outcomes[i].append(outcome)
             say(f"{repeat + 1}/{repeats} {system.name}, batch {system.batch}: {outcome.units / outcome.seconds:.1f}/s")
     return outcomes
 
 
-def floors(pair: Pair, systems: Sequence[System]) -> dict[int, float]:
-    """For each of our systems: time of the whole ÷ time of its forward passes alone, measured one after the other."""
-    found = {}
-    for i, system in enumerate(systems):
-        if system.group != "ours":
-            continue
-        with floor.recording(pair.members) as passes:
-            whole = system.run().seconds
-        found[i] = whole / floor.replay(passes)
-    return found
-
-
-def table(
-    systems: Sequence[System], outcomes: dict[int, list[Outcome]], overhead: dict[int, float], unit: str
-) -> list[dict[str, Any]]:
+def table(systems: Sequence[System], outcomes: dict[int, list[Outcome]], unit: str) -> list[dict[str, Any]]:
     """One row a system: rate (median), its spread, and what the counters say."""
     rows = []
     for i, system in enumerate(systems):
@@ -236,8 +249,9 @@ def table(
             "first_token_seconds": None
             if last.first_token is None
             else statistics.median(o.first_token or 0.0 for o in outcomes[i]),
-            "overhead_over_floor": overhead.get(i),
+            "overhead_over_floor": None if last.floor is None else last.seconds / last.floor,
             "memory_over_weights_mb": max(o.memory_mb for o in outcomes[i]),
+            "rows_mb": max(o.rows_mb for o in outcomes[i]) if system.group == "ours" else None,
         }
         if last.counters:
             total = {k: sum(asdict(c)[k] for c in last.counters) for k in asdict(last.counters[0])}
@@ -252,44 +266,73 @@ def table(
 
 
 def agreements(systems: Sequence[System], outcomes: dict[int, list[Outcome]]) -> list[dict[str, Any]]:
-    """Which systems must write the same tokens, and on how many of the prompts both ran they do (all of them in float32)."""
+    """Which systems must write the same tokens, and on how many of the prompts both ran they do (all of them in float32; in
+    bfloat16 other shapes round differently, and a near tie falls the other way). differ: where, the first unequal token."""
     by = {(s.name, s.batch): outcomes[i][-1].ids for i, s in enumerate(systems)}
-    claims = [
-        (("assistant", b), ("transformers generate, assistant", 1)) for b in sorted({s.batch for s in systems})
-    ] + [
-        (("speculative", b), ("transformers generate, assisted", 1)) for b in sorted({s.batch for s in systems})
-    ] + [
-        (("cosd-rule", b), ("both models at every token, cosd-rule", 1)) for b in sorted({s.batch for s in systems})
-    ]  # fmt: skip
+    same = {
+        "assistant": "transformers generate, assistant",
+        "speculative": "transformers generate, assisted",
+        "cosd-rule": "both models at every token, cosd-rule",
+    }
     found = []
-    for a, b in claims:
-        if by.get(a) and by.get(b):
-            pairs = list(zip(by[a], by[b], strict=False))
-            found.append({"a": f"{a[0]}, batch {a[1]}", "b": b[0], "equal": sum(x == y for x, y in pairs), "of": len(pairs)})
+    for name, reference in same.items():
+        for batch in sorted({s.batch for s in systems}):
+            a, b = by.get((name, batch)), by.get((reference, 1))
+            if a and b:
+                pairs = list(zip(a, b, strict=False))
+                differ = [_first_difference(x, y) for x, y in pairs if x != y]
+                found.append(
+                    {"a": f"{name}, batch {batch}", "b": reference, "equal": len(pairs) - len(differ), "of": len(pairs),
+                     "differ": differ}
+                )  # fmt: skip
     return found
 
 
-TARGETS = (
-    # what is divided, by what, at least
-    (("cosd-rule", 1), ("transformers generate, assisted", 1), 1.7),
-    (("cosd-rule", 16), ("transformers generate, assisted", 1), 7.0),
-    (("cosd-rule", 16), ("lm-eval hf, assistant", 16), 3.0),
-    (("speculative", 1), ("transformers generate, assisted", 1), 1.3),
-    (("average", 1), ("transformers generate, assisted, ensemble weight 0.5", 1), None),
-    (("cosd-rule", 1), ("both models at every token, cosd-rule", 1), None),
-    (("draft", 16), ("lm-eval hf, draft", 16), 5.0),
-    (("assistant", 16), ("lm-eval hf, assistant", 16), 5.0),
+def _first_difference(a: Sequence[int], b: Sequence[int]) -> int:
+    return next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
+
+
+RATIOS = (
+    # ours, peer, and where the project has an aim: in which tasks, at least what
+    (("cosd-rule", 1), ("transformers generate, assisted", 1), {"gsm8k": 1.7}),
+    (("cosd-rule", 16), ("transformers generate, assisted", 1), {"gsm8k": 7.0}),
+    (("cosd-rule", 16), ("lm-eval hf, assistant", 16), {"gsm8k": 3.0}),
+    (("speculative", 1), ("transformers generate, assisted", 1), {"gsm8k": 1.3}),
+    (("average", 1), ("transformers generate, assisted, ensemble weight 0.5", 1), {}),
+    (("cosd-rule", 1), ("both models at every token, cosd-rule", 1), {}),
+    *(
+        ((name, batch), (f"lm-eval hf, {name}", batch), {"gsm8k": 5.0, "tinyHellaswag": 3.5, "mmlu": 2.5} if batch == 16 else {})
+        for name in ("draft", "assistant")
+        for batch in (1, 4, 16)
+    ),
 )
+AIMED = "qwen-coder"  # the aims are for this pair, on the project's reference machine (two cores)
+OVERHEAD, SPARE_MB = 1.15, 1024  # at most: over the floor; beyond weights and rows
 
 
-def ratios(rows: Sequence[dict[str, Any]], unit: str) -> list[dict[str, Any]]:
-    """Ours ÷ peer, both measured in this run; `wanted` is the project's own aim on its reference machine."""
+def ratios(rows: Sequence[dict[str, Any]], unit: str, task: str, pair: str) -> list[dict[str, Any]]:
+    """Ours ÷ peer, both measured in this run; `wanted`: the project's aim."""
     by = {(r["system"], r["batch"]): r[f"{unit}_per_second"] for r in rows}
-    return [
-        {"ours": f"{a[0]}, batch {a[1]}", "peer": f"{b[0]}, batch {b[1]}", "ratio": by[a] / by[b], "wanted": wanted}
-        for a, b, wanted in TARGETS
-        if a in by and b in by
-    ]
+    found = []
+    for a, b, aims in RATIOS:
+        if a in by and b in by:
+            wanted = next((aim for start, aim in aims.items() if pair == AIMED and task.startswith(start)), None)
+            found.append(
+                {"ours": f"{a[0]}, batch {a[1]}", "peer": f"{b[0]}, batch {b[1]}", "ratio": by[a] / by[b], "wanted": wanted}
+            )
+    return found
+
+
+def beyond(rows: Sequence[dict[str, Any]]) -> list[str]:
+    """Which of our rows spend more than they should, in words."""
+    lines = []
+    for row in rows:
+        name = f"{row['system']}, batch {row['batch']}"
+        if (row["overhead_over_floor"] or 0.0) > OVERHEAD:
+            lines.append(f"{name}: {row['overhead_over_floor']:.2f} × the floor, more than {OVERHEAD}")
+        if row["rows_mb"] is not None and (spare := row["memory_over_weights_mb"] - row["rows_mb"]) > SPARE_MB:
+            lines.append(f"{name}: {spare:.0f} MB beyond weights and rows, more than {SPARE_MB}")
+    return lines
 
 
 def machine() -> dict[str, Any]:
@@ -312,6 +355,8 @@ def machine() -> dict[str, Any]:
     }
 
 
-def write(path: Path, content: dict[str, Any]) -> None:
+def write(path: Path, content: dict[str, Any], text: str) -> None:
+    """The figures as JSON, and beside them, under the same name, as text."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    path.with_suffix(".txt").write_text(text + "\n", encoding="utf-8")

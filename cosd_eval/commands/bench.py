@@ -18,8 +18,9 @@ def bench(
     limit: Annotated[int, typer.Option(min=1, help="Documents of each task.")] = 16,
     max_new_tokens: Annotated[int, typer.Option(min=1)] = 128,
     batches: Annotated[str, typer.Option(help="Batch sizes, comma between.")] = "1,4,16",
-    few: Annotated[int, typer.Option(min=1, help="Prompts for what runs one sequence at a time (rates are compared).")] = 4,
+    few: Annotated[int, typer.Option(min=1, help="Prompts at batch sizes below this (rates are compared).")] = 4,
     repeats: Annotated[int, typer.Option(min=1)] = 3,
+    num_fewshot: Annotated[int | None, typer.Option(min=0, help="Few-shot examples; the task's own number if not given.")] = None,
     peers: Annotated[bool, typer.Option(help="Time transformers, lm-eval and the naive reference too.")] = True,
     data_dir: options.DataDir = None,
     model_dir: options.ModelDir = None,
@@ -43,63 +44,74 @@ def bench(
 
     with quiet():
         ours = Pair.load(pair, model_dir=model_dir, dtype=dtype, device=device)
+        plain = [load_plain(s, model_dir, dtype, device) for s in ours.spec.members] if peers else []
         content: dict[str, Any] = {
             "pair": ours.identity(),
             "machine": measure.machine(),
             "max_new_tokens": max_new_tokens,
             "tasks": {},
         }
-        plain = [load_plain(s, model_dir, dtype, device) for s in ours.spec.members] if peers else []
-        for work in work_of(ours, options.split_names(tasks), limit, max_new_tokens, TaskOptions(data_dir)):
-            count = min(few, len(work.instances))
-            systems = measure.ours(ours, work, specs, sizes, count if work.generate else len(work.instances))
+        texts = [f"{pair} on {content['machine']['gpu'] or content['machine']['processor']}, {ours.members[0].dtype}"]
+        asked = TaskOptions(data_dir, num_fewshot)
+        for work in work_of(ours, options.split_names(tasks), limit, max_new_tokens, asked):
+            systems = measure.ours(ours, work, specs, sizes, few)
             if peers and work.generate:
                 end = frozenset().union(*(m.end_tokens for m in ours.members))
-                systems += measure.transformers_systems(plain, ours.tokenizer, work, count, end)
+                systems += measure.transformers_systems(plain, ours.tokenizer, work, few, end)
             if peers:
-                systems += measure.lm_eval_systems(plain, ours.tokenizer, work, sizes, ours.max_length)
-            for warm in systems[:1]:
-                warm.run()
-            outcomes = measure.run(systems, repeats, lambda line: typer.echo(line, err=True))
+                systems += measure.lm_eval_systems(plain, ours.tokenizer, work, sizes, few, ours.max_length)
+            base = measure.in_use()
+            measure.ours(ours, work.first(1), specs, sizes[:1], 1)[-1].run()  # warm-up
+            outcomes = measure.run(ours, systems, repeats, base, lambda line: typer.echo(line, err=True))
             unit = "tokens" if work.generate else "requests"
-            rows = measure.table(systems, outcomes, measure.floors(ours, systems), unit)
+            rows = measure.table(systems, outcomes, unit)
             content["tasks"][work.task] = {
                 "unit": unit,
                 "requests": len(work.instances),
                 "repeats": repeats,
+                "num_fewshot": num_fewshot,
                 "rows": rows,
-                "ratios": measure.ratios(rows, unit),
+                "ratios": measure.ratios(rows, unit, work.task, ours.spec.name),
+                "beyond": measure.beyond(rows),
                 "equal_tokens": measure.agreements(systems, outcomes),
             }
-            typer.echo(_text(work.task, content["tasks"][work.task]))
-    try:
-        measure.write(out, content)
-    except OSError as e:
-        raise StoreError(f"{out} cannot be written ({e.strerror}): choose another --out.") from None
-    typer.echo(f"Kept in {out}.")
+            texts.append(_text(work.task, content["tasks"][work.task]))
+            typer.echo(texts[-1])
+            try:
+                measure.write(out, content, "\n\n".join(texts))
+            except OSError as e:
+                raise StoreError(f"{out} cannot be written ({e.strerror}): choose another --out.") from None
+    typer.echo(f"Kept in {out} and {out.with_suffix('.txt')}.")
 
 
 def _text(task: str, told: dict[str, Any]) -> str:
     """The rows, then ours ÷ peers, then where tokens had to be equal."""
     rate = f"{told['unit']}_per_second"
     lines = [f"{task}: {told['requests']} requests, medians of {told['repeats']}"]
-    heads = {"batch": 6, f"{told['unit']}/s": 11, "first s": 9, "÷ floor": 9, "rounds": 8, "calls/tok": 10, "thrown": 8, "MB": 7}
+    heads = {
+        "batch": 6, "requests": 10, f"{told['unit']}/s": 12, "first s": 9, "÷ floor": 9, "rounds": 8, "calls/tok": 10,
+        "thrown": 8, "MB": 7, "rows MB": 9,
+    }  # fmt: skip
     lines.append(f"{'system':<54}" + "".join(f"{word:>{width}}" for word, width in heads.items()))
     for row in told["rows"]:
         cells = [
-            f"{row['system']:<54}{row['batch']:>6}{row[rate]:>11.2f}",
+            f"{row['system']:<54}{row['batch']:>6}{row['requests']:>10}{row[rate]:>12.2f}",
             _cell(row["first_token_seconds"], 9, ".2f"),
             _cell(row["overhead_over_floor"], 9, ".3f"),
             _cell(row.get("rounds"), 8, "d"),
             _cell(row.get("assistant_calls_per_token"), 10, ".3f"),
             _cell(row.get("draft_thrown_away"), 8, ".0%"),
             _cell(row["memory_over_weights_mb"], 7, ".0f"),
+            _cell(row["rows_mb"], 9, ".0f"),
         ]
         lines.append("".join(cells))
     for r in told["ratios"]:
         aim = "" if r["wanted"] is None else f" (aim {r['wanted']:g}: {'reached' if r['ratio'] >= r['wanted'] else 'MISSED'})"
         lines.append(f"{r['ours']} ÷ {r['peer']}: {r['ratio']:.2f} ×{aim}")
-    lines += [f"same tokens: {e['a']} and {e['b']}: {e['equal']} of {e['of']}" for e in told["equal_tokens"]]
+    lines += told["beyond"]
+    for e in told["equal_tokens"]:
+        where = f" (first difference at token {', '.join(map(str, e['differ']))})" if e["differ"] else ""
+        lines.append(f"same tokens: {e['a']} and {e['b']}: {e['equal']} of {e['of']}{where}")
     return "\n".join(lines)
 
 

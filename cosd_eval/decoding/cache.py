@@ -17,6 +17,7 @@ from torch import Tensor
 from cosd_eval.errors import ModelError
 
 SMALL = 32  # up to so many new tokens a row, neighbouring rows attend in one call, padded to the longest of them
+CALL = {"cpu": 1 << 12, "cuda": 1 << 24}  # what one more call of attention costs, measured as `_work` does
 GROWTH = 64  # capacities are multiples of this
 
 
@@ -101,7 +102,7 @@ class Group:
     spans: list[Span]
     width: int = 0
     length: int = 0
-    index: Tensor | None = None  # [rows, width] packed positions, padded with the row's last
+    index: Tensor | None = None  # [rows · width] packed positions, padded with the row's last; None: they follow one another
     valid: Tensor | None = None  # flat positions in [rows · width] that are no padding; None: all are valid
     masks: dict[int | None, Tensor | None] = field(default_factory=dict)  # by sliding window
 
@@ -113,8 +114,9 @@ class Group:
     def prepare(self, device: torch.device) -> None:
         self.width = max(s.count for s in self.spans)
         self.length = max(s.base + s.count for s in self.spans)
-        index = [[s.start + min(i, s.count - 1) for i in range(self.width)] for s in self.spans]
-        self.index = torch.tensor(index, device=device)
+        index = [s.start + min(i, s.count - 1) for s in self.spans for i in range(self.width)]
+        if index != list(range(index[0], index[0] + len(index))):
+            self.index = torch.tensor(index, device=device)
         if any(s.count < self.width for s in self.spans):
             flat = [r * self.width + i for r, s in enumerate(self.spans) for i in range(s.count)]
             self.valid = torch.tensor(flat, device=device)
@@ -155,7 +157,7 @@ class Pass:
         self.rows = torch.tensor([s.row for s in spans for _ in range(s.count)], device=device)
         self.positions = torch.tensor([s.base + i for s in spans for i in range(s.count)], device=device)
         self.fed_positions = F.pad(self.positions, (0, self.filler))
-        self.groups = list(_grouped(spans))
+        self.groups = _grouped(spans, CALL.get(device.type, CALL["cuda"]))
         for group in self.groups:
             group.prepare(device)
         joined = [s.start + i for g in self.groups for s in g.spans for i in range(s.count)]
@@ -183,8 +185,9 @@ class Pass:
         keys = self.cache.keys[layer][first : first + count, :, : group.length]
         values = self.cache.values[layer][first : first + count, :, : group.length]
         kv_heads, share, width = keys.shape[1], query.shape[1] // keys.shape[1], group.width
-        folded = query[0][:, group.index]  # [heads, rows, width, size]
-        folded = folded.view(kv_heads, share, count, width, -1).permute(2, 0, 1, 3, 4).reshape(count, kv_heads, share * width, -1)
+        new, start = query[0].transpose(0, 1), group.spans[0].start  # [t, heads, size], as it lies in memory
+        new = new[start : start + count * width] if group.index is None else new[group.index]
+        folded = new.reshape(count, width, kv_heads, share, -1).permute(0, 2, 3, 1, 4).reshape(count, kv_heads, share * width, -1)
         mask = group.mask(window, share, query)
         out = F.scaled_dot_product_attention(folded, keys, values, attn_mask=mask, scale=scaling)
         out = out.view(count, kv_heads, share, width, -1).permute(0, 3, 1, 2, 4).reshape(count * width, query.shape[1], -1)
@@ -203,17 +206,22 @@ def _attend_fresh(span: Span, query: Tensor, key: Tensor, value: Tensor, scaling
     return out.permute(2, 0, 1, 3).reshape(span.count, query.shape[1], -1)
 
 
-def _grouped(spans: Sequence[Span]) -> list[Group]:
-    """Rows with few new tokens join their neighbours; long chunks attend alone."""
+def _grouped(spans: Sequence[Span], call: int) -> list[Group]:
+    """Neighbouring rows with few new tokens attend together where padding them to the longest costs less than a `call`."""
     groups: list[Group] = []
     for span in sorted(spans, key=lambda s: s.row):
-        before = groups[-1].spans[-1] if groups else None
-        joins = before is not None and before.row + 1 == span.row and max(span.count, before.count) <= SMALL
-        if joins and not (span.base == 0 and span.count > 1):
-            groups[-1].spans.append(span)
+        before = groups[-1].spans if groups else []
+        joins = before and before[-1].row + 1 == span.row and max(span.count, before[-1].count) <= SMALL
+        if joins and not (span.base == 0 and span.count > 1) and _work([*before, span]) <= _work(before) + _work([span]) + call:
+            before.append(span)
         else:
             groups.append(Group([span]))
     return groups
+
+
+def _work(spans: Sequence[Span]) -> int:
+    """Cost of attending in one call, in a key's share of it: its reading costs about eight times what a query adds."""
+    return len(spans) * max(s.base + s.count for s in spans) * (8 + max(s.count for s in spans))
 
 
 NAME = "cosd_packed"  # under which transformers knows our attention

@@ -13,7 +13,7 @@ from cosd_eval.decoding.packing import pack_linear_layers
 from cosd_eval.errors import ModelError
 
 PROBE = "The quick brown fox jumps over the lazy dog, and then it sleeps."  # a text to compare logits on
-PASS_TOKENS = 512  # most new tokens in one forward pass: it bounds the memory of activations
+PASS_TOKENS = 1024  # new tokens in one forward pass, at most half as many again: it bounds the memory of activations
 
 Model = Any  # a transformers PreTrainedModel; its methods are typed too loosely to help
 Tokenizer = Any
@@ -118,7 +118,7 @@ class Member:
         return Output(logits, hidden, tokens, perf_counter() - begin)
 
     def _passes(self, chunks: Sequence[Chunk], share: bool) -> Iterator[list[Piece]]:
-        """Forward passes of at most PASS_TOKENS tokens, in an order in which every prefix is computed before it is copied."""
+        """Forward passes of about PASS_TOKENS tokens, in an order in which every prefix is computed before it is copied."""
         new = {c.row: list(c.tokens) for c in chunks if self.rows.lengths[c.row] == 0}
         wants = {c.row: max(c.want, 1) for c in chunks}
         if share:
@@ -182,14 +182,17 @@ class Member:
 def padded(count: int) -> int:
     """How many tokens are fed for `count`: a few sizes serve all, since the CPU's linear algebra keeps memory for each size
     that it has seen, and sets itself up anew for each that it has not."""
-    step = 1 if count <= 16 else 8 if count <= 64 else 32
+    step = 1 if count <= 16 else 8 if count <= 64 else 32 if count <= 512 else 64
     return -(-count // step) * step
 
 
 def _pieces(whole: Sequence[Piece]) -> Iterator[list[Piece]]:
-    """Cut and gather pieces into passes of at most PASS_TOKENS tokens."""
+    """Cut and gather pieces into passes of about PASS_TOKENS tokens, as many in each: a small rest would cost as much as
+    reading all weights does."""
+    total = sum(p.stop - p.start for p in whole)
+    size = padded(-(-total // max(1, round(total / PASS_TOKENS))))
     current: list[Piece] = []
-    room = PASS_TOKENS
+    room = size
     for piece in whole:
         start = piece.start
         while start < piece.stop:
@@ -199,7 +202,7 @@ def _pieces(whole: Sequence[Piece]) -> Iterator[list[Piece]]:
             start = stop
             if room == 0:
                 yield current
-                current, room = [], PASS_TOKENS
+                current, room = [], size
     if current:
         yield current
 
