@@ -7,8 +7,8 @@ import tiny_models
 import torch
 from torch import Tensor
 
+from cosd_eval.decoding import cache, packing, sharing
 from cosd_eval.decoding import member as member_module
-from cosd_eval.decoding import packing, sharing
 from cosd_eval.decoding.cache import Rows
 from cosd_eval.decoding.member import Chunk, Member
 
@@ -98,3 +98,21 @@ def test_packed_layers_give_the_same_logits_in_float32(architecture: str, monkey
     assert kinds.count("PackedGatedBlock") == 2 and kinds.count("Linear") == 0
     own.open(1)
     assert same(own.run([Chunk(0, IDS, len(IDS))]).logits, fresh(plain, IDS))
+
+
+def test_prompts_are_read_in_even_passes() -> None:
+    whole = [member_module.Piece(0, 0, 1500), member_module.Piece(1, 0, 640)]
+    passes = list(member_module._pieces(whole))
+    sizes = [sum(p.stop - p.start for p in one) for one in passes]
+    assert sizes == [1088, 1052], "two of about 1024, and no small rest"
+    assert [(p.chunk, p.start, p.stop) for one in passes for p in one] == [(0, 0, 1088), (0, 1088, 1500), (1, 0, 640)]
+    assert len({member_module.padded(n) for n in range(1, 1537)}) < 60, "few sizes serve all"
+
+
+def test_rows_attend_together_where_padding_is_cheap() -> None:
+    spans = [cache.Span(row, row, 1, base) for row, base in enumerate((100, 110, 1000, 1005, 20))]
+    groups = cache._grouped(spans, cache.CALL["cpu"])
+    assert [[s.row for s in g.spans] for g in groups] == [[0, 1], [2, 3], [4]]
+    assert len(cache._grouped(spans, cache.CALL["cuda"])) == 1, "calls are what costs there"
+    apart = [cache.Span(0, 0, 1, 100), cache.Span(2, 1, 1, 100)]
+    assert len(cache._grouped(apart, cache.CALL["cuda"])) == 2, "only neighbours lie side by side in memory"
