@@ -15,6 +15,7 @@ import argparse
 import json
 import platform
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from cosd_eval.decoding.loop import Loop, Options, Request
 from cosd_eval.decoding.member import Member
 from cosd_eval.decoding.methods import Alone, Average, Choice, Method, View, Views
 
-SIZES: dict[str, dict[str, int]] = {
+SIZES: dict[str, dict[str, Any]] = {
     "1.1B": {"hidden_size": 2048, "intermediate_size": 5632, "num_hidden_layers": 22, "num_attention_heads": 32,
              "num_key_value_heads": 4, "vocab_size": 32000},  # as TinyLlama
     "7B": {"hidden_size": 4096, "intermediate_size": 14336, "num_hidden_layers": 32, "num_attention_heads": 32,
@@ -74,14 +75,14 @@ class Replayed(Method):
         return Choice(torch.where(replaced, theirs, views[0].top), replaced.long())
 
 
-def build(size: str, device: torch.device, dtype: torch.dtype, seed: int) -> LlamaForCausalLM:
+def build(size: str, device: torch.device, dtype: torch.dtype, seed: int) -> Any:
     torch.manual_seed(seed)
     config = LlamaConfig(**SIZES[size], max_position_embeddings=4096, eos_token_id=None, bos_token_id=None)
     with torch.device(device):
         before = torch.get_default_dtype()
         torch.set_default_dtype(dtype)
         try:
-            model = LlamaForCausalLM(config).eval()
+            model: Any = LlamaForCausalLM(config).eval()
         finally:
             torch.set_default_dtype(before)
     model.generation_config.eos_token_id = None
@@ -138,10 +139,11 @@ def ours(members: list[Member], name: str, method: Method, requests: list[Reques
 def theirs(models: list[Any], requests: list[Request]) -> list[dict[str, Any]]:
     rows = []
     tokenizer = Letters()
-    for name, write in (
-        ("transformers generate, assistant", lambda r: peers.generate(models[1], tokenizer, r)),
-        ("both models at every token", lambda r: peers.every_token(models, peers.rule(0.5, 0.5), r, frozenset(), tokenizer)),
-    ):
+    ways: dict[str, Callable[[Request], tuple[list[int], float]]] = {
+        "transformers generate, assistant": lambda r: peers.generate(models[1], tokenizer, r),
+        "both models at every token": lambda r: peers.every_token(models, peers.rule(0.5, 0.5), r, frozenset(), tokenizer),
+    }
+    for name, write in ways.items():
         write(requests[0])
         begin = time.perf_counter()
         tokens = sum(len(write(r)[0]) for r in requests[:4])
