@@ -128,7 +128,7 @@ def ours(members: list[Member], name: str, method: Method, requests: list[Reques
     go()  # warm-up
     with floor.recording(members) as passes:
         seconds, tokens = go()
-    alone = floor.replay(passes)
+    alone = floor.seconds(passes)
     return {
         "system": name, "batch": batch, "tokens": tokens, "seconds": seconds, "tokens_per_second": tokens / seconds,
         "passes": len(passes), "passes_alone_seconds": alone, "overhead_over_floor": seconds / alone,

@@ -213,8 +213,7 @@ def _lm_eval(model: Any, tokenizer: Any, work: Work, batch: int, max_length: int
 
 
 def run(pair: Pair, systems: Sequence[System], repeats: int, base: int, say: Callable[[str], None]) -> dict[int, list[Outcome]]:
-    """`repeats` outcomes of each system (by its place), each repeat in another order. The last of ours also has its floor: its
-    forward passes, noted as they were made, again and alone, right after it. base: bytes in use with the models alone."""
+    """`repeats` outcomes of each system (by its place), each repeat in another order. base: bytes in use by the models alone."""
     outcomes: dict[int, list[Outcome]] = {i: [] for i in range(len(systems))}
     for repeat in range(repeats):
         order = [(i + repeat) % len(systems) for i in range(len(systems))]
@@ -223,8 +222,7 @@ def run(pair: Pair, systems: Sequence[System], repeats: int, base: int, say: Cal
             with PeakMemory(base) as memory, floor.recording(pair.members) as passes:
                 outcome = system.run()
             outcome.memory_mb = memory.megabytes
-            if repeat == repeats - 1 and system.group == "ours":
-                outcome.floor = floor.replay(passes)
+            outcome.floor = floor.seconds(passes) if passes else None
             outcomes[i].append(outcome)
             say(f"{repeat + 1}/{repeats} {system.name}, batch {system.batch}: {outcome.units / outcome.seconds:.1f}/s")
     return outcomes
@@ -249,7 +247,7 @@ def table(systems: Sequence[System], outcomes: dict[int, list[Outcome]], unit: s
             "first_token_seconds": None
             if last.first_token is None
             else statistics.median(o.first_token or 0.0 for o in outcomes[i]),
-            "overhead_over_floor": None if last.floor is None else last.seconds / last.floor,
+            "overhead_over_floor": statistics.median(o.seconds / o.floor for o in outcomes[i] if o.floor) if last.floor else None,
             "memory_over_weights_mb": max(o.memory_mb for o in outcomes[i]),
             "rows_mb": max(o.rows_mb for o in outcomes[i]) if system.group == "ours" else None,
         }

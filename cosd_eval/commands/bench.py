@@ -60,6 +60,7 @@ def bench(
                 systems += measure.transformers_systems(plain, ours.tokenizer, work, few, end)
             if peers:
                 systems += measure.lm_eval_systems(plain, ours.tokenizer, work, sizes, few, ours.max_length)
+            systems.sort(key=lambda system: system.batch)  # what is compared runs close together
             base = measure.in_use()
             measure.ours(ours, work.first(1), specs, sizes[:1], 1)[-1].run()  # warm-up
             outcomes = measure.run(ours, systems, repeats, base, lambda line: typer.echo(line, err=True))

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from time import perf_counter
 
 import pytest
 from typer.testing import CliRunner
@@ -43,17 +44,21 @@ def test_writing(tmp_path: Path) -> None:
     assert "cosd-rule, batch 1 ÷ transformers generate, assisted" in text
 
 
-def test_the_floor_makes_the_very_passes_of_the_run() -> None:
+def test_the_floor_is_the_time_of_every_pass_of_the_run() -> None:
     pair = Pair.load("capacity", dtype="float32")
+    begin = perf_counter()
     with floor.recording(pair.members) as passes:
         (row,) = pair.decode(["Tom has 3 apples."], method="cosd-rule", max_new_tokens=12)
+    whole = perf_counter() - begin
     fed = [sum(len(p.ids) for p in passes if p.member is m) for m in pair.members]
     assert fed[0] >= row.counters.prompt_tokens + row.counters.output_tokens - 1
     assert fed[1] == row.counters.assistant_tokens > 0
-    with floor.recording(pair.members) as again:
-        assert floor.replay(passes) > 0
-    assert not again, "a replay calls the models alone"
+    assert all(p.seconds > 0 for p in passes)
+    assert floor.seconds(passes) == sum(p.seconds for p in passes) < whole
     assert not any("feed" in vars(m) for m in pair.members), "recording leaves the members as they were"
+    noted = len(passes)
+    pair.decode(["Tom has"], method="draft", max_new_tokens=2)
+    assert len(passes) == noted, "and notes no more"
 
 
 def test_scoring(tmp_path: Path) -> None:
