@@ -1,4 +1,5 @@
 import json
+import os
 import subprocess
 import sys
 import time
@@ -11,6 +12,7 @@ from fake_pair import FakePair
 from typer.testing import CliRunner, Result
 
 from cosd_eval.cli import app
+from cosd_eval.commands import options
 from cosd_eval.evaluation import runner
 
 
@@ -120,3 +122,16 @@ def test_help_is_instant() -> None:
 
     times = [seconds("-m", "cosd_eval", "--help") - seconds("-c", "import site") for _ in range(3)]
     assert min(times) < 1.0  # about 0.3 where nothing else runs
+
+
+@pytest.mark.parametrize(
+    ("given", "spins"), [({}, "10000"), ({"OMP_WAIT_POLICY": "passive"}, None), ({"GOMP_SPINCOUNT": "7"}, "7")]
+)
+def test_how_threads_wait_is_the_users_choice(given: dict[str, str], spins: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    options.prepare_libraries()
+    assert os.environ.get("GOMP_SPINCOUNT") == spins
+    monkeypatch.delenv("GOMP_SPINCOUNT", raising=False)
