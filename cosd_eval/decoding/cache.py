@@ -28,13 +28,19 @@ class Rows:
     has length 0, yet its history stays until it is written again.
     """
 
-    def __init__(self, rows: int, capacity: int = GROWTH) -> None:
-        capacity = _rounded(capacity)
+    def __init__(self, rows: int, capacity: int = GROWTH, before: "Rows | None" = None) -> None:
+        """`before`: rows that nobody uses any more, whose memory is taken over if these fit into it: what is freed and asked
+        for again, run after run, ends up scattered."""
         self.lengths = [0] * rows
         self.history: list[list[int]] = [[] for _ in range(rows)]
-        self.capacity = capacity
+        self.capacity = _rounded(capacity)
         self.keys: list[Tensor] = []
         self.values: list[Tensor] = []
+        if before is not None and before.keys and before.keys[0].shape[0] >= rows and before.capacity >= self.capacity:
+            self.capacity, self.keys, self.values = before.capacity, before.keys, before.values
+            with torch.inference_mode():
+                for tensor in (*self.keys, *self.values):
+                    tensor.zero_()
 
     def rewind(self, row: int, length: int) -> None:
         """Forget what a row holds beyond `length` tokens. Costs nothing."""

@@ -75,7 +75,7 @@ class Member:
         pack_linear_layers(model)
         self._hidden = torch.empty(0)
         model.get_output_embeddings().register_forward_pre_hook(self._keep_hidden)
-        self.open(1)
+        self.rows = cache.Rows(1)
         self._check(probe, expected)
         self.row_bytes_per_token = self.rows.nbytes() // self.rows.capacity
         self.open(1)
@@ -98,7 +98,7 @@ class Member:
 
     def open(self, rows: int, length: int = cache.GROWTH) -> None:
         """Start afresh with that many empty rows, with room for `length` tokens each (it grows where that is too little)."""
-        self.rows = cache.Rows(rows, length)
+        self.rows = cache.Rows(rows, length, self.rows)
 
     @torch.inference_mode()
     def run(self, chunks: Sequence[Chunk], *, share: bool = True) -> Output:

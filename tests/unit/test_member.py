@@ -116,3 +116,26 @@ def test_rows_attend_together_where_padding_is_cheap() -> None:
     assert len(cache._grouped(spans, cache.CALL["cuda"])) == 1, "calls are what costs there"
     apart = [cache.Span(0, 0, 1, 100), cache.Span(2, 1, 1, 100)]
     assert len(cache._grouped(apart, cache.CALL["cuda"])) == 2, "only neighbours lie side by side in memory"
+
+
+def test_rows_take_over_the_memory_of_rows_that_fit() -> None:
+    own = Member(tiny_models.model("llama", 1), tiny_models.tokenizer(), "m")
+    own.open(3, 100)
+    own.run([Chunk(r, IDS[:50]) for r in range(3)])
+    held = own.rows.keys[0]
+    own.open(2, 60)
+    out = own.run([Chunk(1, IDS[:40], 40)]).logits
+    assert own.rows.keys[0] is held
+    assert same(out, fresh(tiny_models.model("llama", 1), IDS[:40]))
+    own.open(4, 60)
+    own.run([Chunk(3, IDS[:40])])
+    assert own.rows.keys[0] is not held, "too few rows"
+
+
+def test_a_gated_block_gives_the_same_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = Member(tiny_models.model("llama", 1), tiny_models.tokenizer(), "m")
+    monkeypatch.setattr(packing, "SMALLEST", 1)
+    monkeypatch.setattr(packing, "TOKENS", 7)
+    parts = Member(tiny_models.model("llama", 1), tiny_models.tokenizer(), "m")
+    assert any(isinstance(m, packing.PackedGatedBlock) for m in parts.model.modules()) == packing.can_pack()
+    assert same(parts.run([Chunk(0, IDS[:40], 40)]).logits, whole.run([Chunk(0, IDS[:40], 40)]).logits)
