@@ -80,7 +80,7 @@ def main() -> None:
     with quiet():
         pair = load(spec, arguments)
         for tokens in lengths:
-            rows.append({"members_are": arguments.pair, **point(pair, "cosd-rule", tokens)})
+            rows.append({"members_are": spec.name, **point(pair, "cosd-rule", tokens)})
             print(line(rows[-1]), flush=True)
         del pair
         for members in map(int, arguments.members.split(",")):
@@ -90,7 +90,7 @@ def main() -> None:
                 print(line(rows[-1]), flush=True)
             del pair
     text = "\n".join([HEAD, *map(line, rows)])
-    measure.write(arguments.out, {"pair": arguments.pair, "machine": measure.machine(), "rows": rows}, text)
+    measure.write(arguments.out, {"pair": spec.name, "machine": measure.machine(), "rows": rows}, text)
 
 
 HEAD = f"{'members':>8} {'which':<22}{'method':<12}{'tokens':>7}{'s':>9}{'ms/token':>10}{'drafted':>9}{'read':>7}{'asked':>7}"
