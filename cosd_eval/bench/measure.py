@@ -209,6 +209,20 @@ def _lm_eval(model: Any, tokenizer: Any, work: Work, batch: int, max_length: int
     return Outcome(time.perf_counter() - begin, len(work.instances))
 
 
+def systems(
+    pair: Pair, plain: Sequence[Any], work: Work, methods: Sequence[MethodSpec], batches: Sequence[int], few: int
+) -> list[System]:
+    """Ours and, where plain models are given, the peers that can do this work, by batch size: what is compared runs close
+    together."""
+    found = ours(pair, work, methods, batches, few)
+    if plain and work.generate:
+        end = frozenset().union(*(m.end_tokens for m in pair.members))
+        found += transformers_systems(plain, pair.tokenizer, work, few, end)
+    if plain:
+        found += lm_eval_systems(plain, pair.tokenizer, work, batches, few, pair.max_length)
+    return sorted(found, key=lambda system: system.batch)
+
+
 # -- running them -----------------------------------------------------------------------------------------------------------
 
 
@@ -331,6 +345,20 @@ def beyond(rows: Sequence[dict[str, Any]]) -> list[str]:
         if row["rows_mb"] is not None and (spare := row["memory_over_weights_mb"] - row["rows_mb"]) > SPARE_MB:
             lines.append(f"{name}: {spare:.0f} MB beyond weights and rows, more than {SPARE_MB}")
     return lines
+
+
+def summary(pair: str, work: Work, systems: Sequence[System], outcomes: dict[int, list[Outcome]]) -> dict[str, Any]:
+    """All that is kept of one task's outcomes."""
+    unit = "tokens" if work.generate else "requests"
+    rows = table(systems, outcomes, unit)
+    return {
+        "unit": unit,
+        "requests": len(work.instances),
+        "rows": rows,
+        "ratios": ratios(rows, unit, work.task, pair),
+        "beyond": beyond(rows),
+        "equal_tokens": agreements(systems, outcomes),
+    }
 
 
 def machine() -> dict[str, Any]:

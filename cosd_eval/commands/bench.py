@@ -53,29 +53,13 @@ def bench(
         }
         texts = [f"{pair} on {content['machine']['gpu'] or content['machine']['processor']}, {ours.members[0].dtype}"]
         asked = TaskOptions(data_dir, num_fewshot)
+        base = measure.in_use()  # before any run, whose rows stay
         for work in work_of(ours, options.split_names(tasks), limit, max_new_tokens, asked):
-            systems = measure.ours(ours, work, specs, sizes, few)
-            if peers and work.generate:
-                end = frozenset().union(*(m.end_tokens for m in ours.members))
-                systems += measure.transformers_systems(plain, ours.tokenizer, work, few, end)
-            if peers:
-                systems += measure.lm_eval_systems(plain, ours.tokenizer, work, sizes, few, ours.max_length)
-            systems.sort(key=lambda system: system.batch)  # what is compared runs close together
-            base = measure.in_use()
+            systems = measure.systems(ours, plain, work, specs, sizes, few)
             measure.ours(ours, work.first(1), specs, sizes[:1], 1)[-1].run()  # warm-up
             outcomes = measure.run(ours, systems, repeats, base, lambda line: typer.echo(line, err=True))
-            unit = "tokens" if work.generate else "requests"
-            rows = measure.table(systems, outcomes, unit)
-            content["tasks"][work.task] = {
-                "unit": unit,
-                "requests": len(work.instances),
-                "repeats": repeats,
-                "num_fewshot": num_fewshot,
-                "rows": rows,
-                "ratios": measure.ratios(rows, unit, work.task, ours.spec.name),
-                "beyond": measure.beyond(rows),
-                "equal_tokens": measure.agreements(systems, outcomes),
-            }
+            told = measure.summary(ours.spec.name, work, systems, outcomes)
+            content["tasks"][work.task] = {**told, "repeats": repeats, "num_fewshot": num_fewshot}
             texts.append(_text(work.task, content["tasks"][work.task]))
             typer.echo(texts[-1])
             try:

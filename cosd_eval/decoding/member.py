@@ -162,21 +162,18 @@ class Member:
 
     def feed(self, counts: Sequence[tuple[int, int]], ids: Sequence[int], wanted: Sequence[int]) -> tuple[Tensor, Tensor]:
         """Call the model on packed `ids`: counts has (row, its number of new tokens) in order, wanted the packed positions whose
-        logits [n, vocabulary] and hidden states [n, width] come back. Rows are written, their lengths stay as they are."""
-        result = self.model(**self.model_inputs(counts, ids, wanted))
-        return result.logits[0, : len(wanted), : self.vocabulary], self._hidden[0, : len(wanted)]
-
-    def model_inputs(self, counts: Sequence[tuple[int, int]], ids: Sequence[int], wanted: Sequence[int]) -> dict[str, Any]:
-        """What `feed` hands to the model: ids and positions [1, t] with filler, and the wanted positions, also filled up."""
+        logits [n, vocabulary] and hidden states [n, width] come back. Rows are written, their lengths stay as they are.
+        Ids and wanted positions are filled up to the sizes of `padded`."""
         plan = cache.Pass(self.rows, counts, self.device, padded(len(ids)))
         read = [*wanted, *[0] * (padded(len(wanted)) - len(wanted))]
-        return {
-            "input_ids": torch.tensor([[*ids, *[0] * plan.filler]], device=self.device),
-            "position_ids": plan.fed_positions[None],
-            "use_cache": False,
-            "logits_to_keep": torch.tensor(read, dtype=torch.long, device=self.device),
-            "cosd_pass": plan,
-        }
+        result = self.model(
+            input_ids=torch.tensor([[*ids, *[0] * plan.filler]], device=self.device),
+            position_ids=plan.fed_positions[None],
+            use_cache=False,
+            logits_to_keep=torch.tensor(read, dtype=torch.long, device=self.device),
+            cosd_pass=plan,
+        )
+        return result.logits[0, : len(wanted), : self.vocabulary], self._hidden[0, : len(wanted)]
 
 
 def padded(count: int) -> int:
